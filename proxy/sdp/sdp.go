@@ -1,0 +1,251 @@
+// Package sdp is pure functions on session descriptions (RFC 8866, and RFC 2326
+// appendix C for RTSP): is it live or stored, what tracks has it, is another one
+// the same, and what does an edge tell its viewers. It works on lines, so that
+// what it does not know stays as it is.
+package sdp
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Bounds of what is accepted from an origin.
+const (
+	maxLines  = 4096
+	maxTracks = 32
+)
+
+// A Session is a description taken apart.
+type Session struct {
+	lines []string // before the first m=
+	Media []Media  // in the order of the description, back channels included
+}
+
+// A Media is one m= section: a track.
+type Media struct {
+	Type        string // "video", "audio", "application"
+	Encoding    string // of the first payload type, as in rtpmap: "H264", "MPEG4-GENERIC"
+	PayloadType int    // the first one
+	ClockRate   int    // ticks per second; 0 where the description does not say
+	Channels    string // "" where the description does not say
+	Fmtp        string // parameters of the first payload type
+	Control     string // as the origin wrote it
+	BitRate     int    // bits per second by b=TIAS, else b=AS; 0 where not said
+	BackChannel bool   // towards the origin (a=sendonly, ONVIF streaming §5.3)
+
+	lines []string // m= first
+}
+
+// Parse takes a description apart. It is lenient: line ends may be bare, and
+// unknown lines are kept.
+func Parse(body []byte) (*Session, error) {
+	s := &Session{}
+	lines := bytes.Split(body, []byte("\n"))
+	if len(lines) > maxLines {
+		return nil, fmt.Errorf("sdp: over %d lines", maxLines)
+	}
+	for _, l := range lines {
+		line := strings.TrimRight(string(l), "\r \t")
+		switch {
+		case len(line) < 2 || line[1] != '=':
+			continue
+		case line[0] == 'm':
+			s.Media = append(s.Media, Media{lines: []string{line}})
+		case len(s.Media) > 0:
+			m := &s.Media[len(s.Media)-1]
+			m.lines = append(m.lines, line)
+		default:
+			s.lines = append(s.lines, line)
+		}
+	}
+	if len(s.Media) == 0 {
+		return nil, errors.New("sdp: no media")
+	}
+	if len(s.Media) > maxTracks {
+		return nil, fmt.Errorf("sdp: over %d media", maxTracks)
+	}
+	for i := range s.Media {
+		if err := s.Media[i].fill(); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// fill reads the fields out of the lines.
+func (m *Media) fill() error {
+	f := strings.Fields(m.lines[0][2:])
+	if len(f) < 4 {
+		return fmt.Errorf("sdp: short media line %.60q", m.lines[0])
+	}
+	m.Type = f[0]
+	pt, err := strconv.Atoi(f[3])
+	if err != nil || pt < 0 || pt > 127 {
+		return fmt.Errorf("sdp: payload type in %.60q", m.lines[0])
+	}
+	m.PayloadType = pt
+	m.Encoding, m.ClockRate = staticType(pt)
+	_, m.BackChannel = attribute(m.lines, "sendonly")
+	m.Control, _ = attribute(m.lines, "control")
+	m.BitRate = bitRate(m.lines)
+	for _, l := range m.lines {
+		if v, ok := strings.CutPrefix(l, "a=rtpmap:"+f[3]+" "); ok {
+			m.rtpmap(v)
+		}
+		if v, ok := strings.CutPrefix(l, "a=fmtp:"+f[3]+" "); ok {
+			m.Fmtp = strings.TrimSpace(v)
+		}
+	}
+	return nil
+}
+
+// rtpmap reads "H264/90000" or "MPEG4-GENERIC/48000/2".
+func (m *Media) rtpmap(v string) {
+	p := strings.Split(strings.TrimSpace(v), "/")
+	m.Encoding = p[0]
+	if len(p) > 1 {
+		m.ClockRate, _ = strconv.Atoi(p[1]) // 0 stands for "not said"
+	}
+	if len(p) > 2 {
+		m.Channels = p[2]
+	}
+}
+
+// staticType is the part of RFC 3551 §6 that is still met.
+func staticType(pt int) (encoding string, clock int) {
+	switch pt {
+	case 0:
+		return "PCMU", 8000
+	case 8:
+		return "PCMA", 8000
+	case 9:
+		return "G722", 8000
+	case 14:
+		return "MPA", 90000
+	case 26:
+		return "JPEG", 90000
+	case 32:
+		return "MPV", 90000
+	case 33:
+		return "MP2T", 90000
+	}
+	return "", 0
+}
+
+func bitRate(lines []string) int {
+	rate := 0
+	for _, l := range lines {
+		if v, ok := strings.CutPrefix(l, "b=TIAS:"); ok {
+			if n, err := strconv.Atoi(v); err == nil && n > 0 {
+				return n
+			}
+		}
+		if v, ok := strings.CutPrefix(l, "b=AS:"); ok {
+			if n, err := strconv.Atoi(v); err == nil && n > 0 && n < 1<<30/1000 {
+				rate = n * 1000
+			}
+		}
+	}
+	return rate
+}
+
+// attribute returns the value of the first a=name[:value].
+func attribute(lines []string, name string) (string, bool) {
+	for _, l := range lines {
+		if v, ok := strings.CutPrefix(l, "a="+name); ok {
+			if v == "" {
+				return "", true
+			}
+			if v[0] == ':' {
+				return strings.TrimSpace(v[1:]), true
+			}
+		}
+	}
+	return "", false
+}
+
+// BitRate is the sum of what the tracks towards viewers say they need, or what
+// the session says; in bits per second, 0 where nothing is said.
+func (s *Session) BitRate() int {
+	sum := 0
+	for _, m := range s.Media {
+		if !m.BackChannel {
+			sum += m.BitRate
+		}
+	}
+	return max(sum, bitRate(s.lines))
+}
+
+// Stored reports whether the description is of a stream with an end: a=range
+// with one, for the session or for a track (RFC 2326 §C.1.5).
+func (s *Session) Stored() bool {
+	if finite(s.lines) {
+		return true
+	}
+	for _, m := range s.Media {
+		if finite(m.lines) {
+			return true
+		}
+	}
+	return false
+}
+
+func finite(lines []string) bool {
+	v, ok := attribute(lines, "range")
+	if !ok {
+		return false
+	}
+	v, _, _ = strings.Cut(v, ";") // ;time=…
+	_, span, ok := strings.Cut(v, "=")
+	if !ok {
+		return false
+	}
+	i := strings.LastIndexByte(span, '-')
+	if i < 0 {
+		return false
+	}
+	end := strings.TrimSpace(span[i+1:])
+	return end != "" && end != "now"
+}
+
+// Same reports whether viewers of one description can go on with the other:
+// the same tracks in the same order, with the same payload types, codecs,
+// clocks and layouts. Parameter sets may differ: they are repeated in band.
+func Same(a, b *Session) bool {
+	if len(a.Media) != len(b.Media) {
+		return false
+	}
+	for i := range a.Media {
+		x, y := a.Media[i], b.Media[i]
+		if x.Type != y.Type || x.PayloadType != y.PayloadType || x.ClockRate != y.ClockRate ||
+			!strings.EqualFold(x.Encoding, y.Encoding) || channels(x) != channels(y) ||
+			x.BackChannel != y.BackChannel || layout(x) != layout(y) {
+			return false
+		}
+	}
+	return true
+}
+
+func channels(m Media) string {
+	if m.Channels == "" {
+		return "1"
+	}
+	return m.Channels
+}
+
+// layout is the fmtp parameters that change how payloads are read.
+func layout(m Media) string {
+	var b strings.Builder
+	for _, want := range []string{"packetization-mode", "mode", "config", "sizelength", "indexlength", "indexdeltalength"} {
+		for p := range strings.SplitSeq(m.Fmtp, ";") {
+			k, v, _ := strings.Cut(strings.TrimSpace(p), "=")
+			if strings.EqualFold(k, want) {
+				fmt.Fprintf(&b, "%s=%s;", want, strings.ToLower(v))
+			}
+		}
+	}
+	return b.String()
+}

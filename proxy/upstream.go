@@ -1,0 +1,42 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"net/url"
+)
+
+// An Upstream reaches the next server towards the origin. It may be used by any
+// number of goroutines at once.
+//
+// Errors of both methods are *Refusal where no server could be reached:
+// NoOrigin when none is configured for the path, OriginDown when none answers,
+// OriginSlow when the context's or the upstream's patience ended first.
+type Upstream interface {
+	// RoundTrip sends one HTTP request. URL.Host is empty for "any origin"; it is
+	// set only from configuration, never from a viewer. The request's context is
+	// the only deadline; nothing is buffered.
+	http.RoundTripper
+
+	// DialRTSP connects to a server that has w.Path. The caller closes the Link.
+	DialRTSP(ctx context.Context, w Want) (*Link, error)
+}
+
+// Want says what an RTSP link is for.
+type Want struct {
+	Path   string // canonical
+	Direct bool   // ask no peer
+	Origin string // stick to the origin of this name; "" means any
+}
+
+// A Link is a connection to a server.
+type Link struct {
+	net.Conn             // raw TCP; the caller handshakes if TLS is set
+	URL      *url.URL    // what to ask for at the far end, credentials included
+	TLS      *tls.Config // nil for plain RTSP; the caller clones it before changing it
+	Origin   string      // the origin's name, for Want.Origin; no credentials in it
+	Peer     bool        // the far end is another edge
+	Fail     func(error) // tells the upstream that this link went silent or bad; never nil
+}
