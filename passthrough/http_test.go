@@ -1,0 +1,250 @@
+package passthrough
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"weir/proxy"
+)
+
+// run runs b until the test ends.
+func run(t *testing.T, b *Balancer) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- b.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run = %v", err)
+		}
+	})
+}
+
+// httpOrigin returns a server that answers with what it was asked for.
+func httpOrigin(t *testing.T) *httptest.Server {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, password, _ := r.BasicAuth()
+		body, _ := io.ReadAll(r.Body)
+		w.Header().Set("Asked", strings.TrimSpace(strings.Join([]string{r.Method, r.Host, r.RequestURI, user, password, string(body)}, " ")))
+		w.Header().Set("Coding", r.Header.Get("Accept-Encoding"))
+		if strings.HasSuffix(r.URL.Path, "/moved") {
+			http.Redirect(w, r, "/elsewhere", http.StatusFound)
+		}
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+// get asks b and returns what the origin says it was asked for.
+func get(t *testing.T, b *Balancer, url string) string {
+	t.Helper()
+	res, err := b.RoundTrip(newRequest(t, http.MethodGet, url, nil))
+	if err != nil {
+		t.Fatalf("GET %s: %v", url, err)
+	}
+	defer res.Body.Close()
+	if res.Header.Get("Coding") != "" {
+		t.Errorf("the origin was asked for coding %q", res.Header.Get("Coding"))
+	}
+	return res.Header.Get("Asked")
+}
+
+func newRequest(t *testing.T, method, url string, body io.Reader) *http.Request {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return req
+}
+
+func TestHTTPThrough(t *testing.T) {
+	s := httpOrigin(t)
+	host := strings.TrimPrefix(s.URL, "http://")
+	b := balancer(t, "-origin", "rtsp://"+dead(t), "-origin", "http://u:p%2Fq@"+host+"/base")
+	run(t, b)
+	f := func(url, want string) {
+		t.Helper()
+		if got, want := get(t, b, url), "GET "+host+" "+want+" u p/q"; got != want {
+			t.Errorf("%s: the origin was asked %q, want %q", url, got, want)
+		}
+	}
+	f("/a/b.ts", "/base/a/b.ts")
+	f("/a/b.m3u8?_HLS_msn=1&x=%20", "/base/a/b.m3u8?_HLS_msn=1&x=%20")
+	f("/folder/", "/base/folder/")
+	f("/two%20words", "/base/two%20words")
+	f("", "/base/")
+	if s := status(b)[1]; s.Dials != 1 || !s.Up {
+		t.Errorf("five requests, status = %+v, want one dial", s)
+	}
+}
+
+func TestHTTPWithHost(t *testing.T) {
+	other, s := httpOrigin(t), httpOrigin(t)
+	b := balancer(t, "-origin", other.URL)
+	run(t, b)
+	host := strings.TrimPrefix(s.URL, "http://")
+	if got, want := get(t, b, s.URL+"/x"), "GET "+host+" /x"; got != want {
+		t.Errorf("the server was asked %q, want %q", got, want)
+	}
+	_, err := b.RoundTrip(newRequest(t, http.MethodGet, "http://"+dead(t), nil))
+	wantRefusal(t, err, proxy.OriginDown, 5*time.Second)
+}
+
+func TestHTTPFollowsNoRedirect(t *testing.T) {
+	b := balancer(t, "-origin", httpOrigin(t).URL)
+	run(t, b)
+	res, err := b.RoundTrip(newRequest(t, http.MethodGet, "/moved", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusFound {
+		t.Errorf("status = %s, want 302", res.Status)
+	}
+}
+
+func TestHTTPRequestIsNotChanged(t *testing.T) {
+	b := balancer(t, "-origin", "http://"+dead(t), "-origin", "http://u:p@"+strings.TrimPrefix(httpOrigin(t).URL, "http://"))
+	run(t, b)
+	req := newRequest(t, http.MethodGet, "/x", nil)
+	req.Host = "viewers.example"
+	res, err := b.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if req.Host != "viewers.example" || req.URL.String() != "/x" || len(req.Header) != 0 {
+		t.Errorf("the request has become %s %s %v", req.Host, req.URL, req.Header)
+	}
+	if res.Request.URL.User != nil {
+		t.Error("the answer's request has credentials in its URL")
+	}
+}
+
+// noRewind hides what http.NewRequest could rewind.
+type noRewind struct{ io.Reader }
+
+func TestHTTPFallback(t *testing.T) {
+	s := httpOrigin(t)
+	b := balancer(t, "-origin", "http://"+dead(t), "-origin", s.URL)
+	run(t, b)
+	f := func(method string, body io.Reader, want string) {
+		t.Helper()
+		res, err := b.RoundTrip(newRequest(t, method, "/x", body))
+		if err != nil {
+			t.Errorf("%s: %v", method, err)
+			return
+		}
+		defer res.Body.Close()
+		if got := res.Header.Get("Asked"); !strings.HasPrefix(got, method+" ") || !strings.HasSuffix(got, want) {
+			t.Errorf("%s: the origin was asked %q, want body %q", method, got, want)
+		}
+	}
+	f(http.MethodGet, nil, "")
+	f(http.MethodGet, http.NoBody, "")
+	f(http.MethodPost, strings.NewReader("once more"), "once more")
+
+	body := &closed{Reader: strings.NewReader("once")}
+	_, err := b.RoundTrip(newRequest(t, http.MethodPost, "/x", body))
+	wantRefusal(t, err, proxy.OriginDown, 5*time.Second)
+	if body.n == 0 {
+		t.Error("the body was not closed")
+	}
+}
+
+type closed struct {
+	io.Reader
+	n int
+}
+
+func (c *closed) Close() error { c.n++; return nil }
+
+func TestHTTPBodyCannotBeRewound(t *testing.T) {
+	b := balancer(t, "-origin", "http://"+dead(t), "-origin", "http://"+dead(t))
+	req := newRequest(t, http.MethodPost, "/x", noRewind{strings.NewReader("x")})
+	broken := errors.New("broken")
+	req.GetBody = func() (io.ReadCloser, error) { return nil, broken }
+	if _, err := b.RoundTrip(req); !errors.Is(err, broken) {
+		t.Errorf("error = %v, want that of GetBody", err)
+	}
+}
+
+// An origin that hangs up has seen the request: no other is asked.
+func TestHTTPAnswerLost(t *testing.T) {
+	hangsUp := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	defer hangsUp.Close()
+	b := balancer(t, "-origin", hangsUp.URL, "-origin", httpOrigin(t).URL)
+	run(t, b)
+	if res, err := b.RoundTrip(newRequest(t, http.MethodGet, "/x", nil)); err == nil {
+		t.Errorf("answered %s", res.Header.Get("Asked"))
+	}
+}
+
+func TestHTTPNoOrigin(t *testing.T) {
+	b := balancer(t, "-origin", "rtsp://127.0.0.1", "-splitter.source", "/cam=rtsp://127.0.0.1")
+	body := &closed{Reader: strings.NewReader("x")}
+	_, err := b.RoundTrip(newRequest(t, http.MethodPost, "/cam", body))
+	wantRefusal(t, err, proxy.NoOrigin, 0)
+	if body.n != 1 {
+		t.Errorf("the body was closed %d times, want 1", body.n)
+	}
+}
+
+func TestHTTPAllDown(t *testing.T) {
+	b := balancer(t, "-origin", "http://u:s3cr@"+dead(t), "-origin", "https://u:s3cr@"+dead(t))
+	_, err := b.RoundTrip(newRequest(t, http.MethodGet, "/x", nil))
+	if r := wantRefusal(t, err, proxy.OriginDown, 5*time.Second); strings.Contains(r.Error(), "s3cr") || strings.Count(r.Error(), "origin 127") != 2 {
+		t.Errorf("error = %q, want both origins and no secret", r)
+	}
+}
+
+func TestHTTPDeadline(t *testing.T) {
+	f := func(what string, dial func(context.Context, string, string) (net.Conn, error), origin string) {
+		t.Helper()
+		b := balancer(t, "-origin", origin, "-origin", "http://"+dead(t))
+		if dial != nil {
+			b.dial = dial
+		}
+		run(t, b)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		_, err := b.RoundTrip(newRequest(t, http.MethodGet, "/x", nil).WithContext(ctx))
+		if r := wantRefusal(t, err, proxy.OriginSlow, 5*time.Second); !errors.Is(r, context.DeadlineExceeded) && !errors.Is(r, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: %v", what, r)
+		}
+	}
+	release := make(chan struct{})
+	f("no answer to the dial", func(context.Context, string, string) (net.Conn, error) {
+		<-release
+		return nil, net.ErrClosed
+	}, "http://127.0.0.1:1")
+	close(release)
+	mute, _ := listen(t, "127.0.0.1")
+	f("no answer to the request", nil, "http://"+mute)
+}
+
+func TestHTTPViewerLeaves(t *testing.T) {
+	mute, conns := listen(t, "127.0.0.1")
+	b := balancer(t, "-origin", "http://"+mute)
+	run(t, b)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		c := <-conns
+		cancel()
+		c.Close()
+	}()
+	if _, err := b.RoundTrip(newRequest(t, http.MethodGet, "/x", nil).WithContext(ctx)); !errors.Is(err, context.Canceled) {
+		t.Errorf("error = %v, want context.Canceled", err)
+	}
+}

@@ -1,0 +1,352 @@
+package passthrough
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"weir/proxy"
+)
+
+// listen returns the address of an origin that accepts connections, and a
+// channel of them.
+func listen(t *testing.T, host string) (addr string, accepted <-chan net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	if err != nil {
+		t.Skipf("no %s here: %v", host, err)
+	}
+	conns := make(chan net.Conn, 16)
+	done := make(chan struct{})
+	go acceptAll(l, conns, done)
+	t.Cleanup(func() {
+		l.Close()
+		<-done
+		for c := range conns {
+			c.Close()
+		}
+	})
+	return l.Addr().String(), conns
+}
+
+func acceptAll(l net.Listener, conns chan<- net.Conn, done chan<- struct{}) {
+	defer close(done)
+	defer close(conns)
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		conns <- c
+	}
+}
+
+// dead returns an address that refuses connections.
+func dead(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func balancer(t *testing.T, args ...string) *Balancer {
+	t.Helper()
+	o := parse(t, args...)
+	if err := o.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	return New(o, zap.NewNop())
+}
+
+func dial(t *testing.T, b *Balancer, w proxy.Want) *proxy.Link {
+	t.Helper()
+	l, err := b.DialRTSP(t.Context(), w)
+	if err != nil {
+		t.Fatalf("dial %+v: %v", w, err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+func wantRefusal(t *testing.T, err error, want proxy.Reason, retry time.Duration) *proxy.Refusal {
+	t.Helper()
+	var r *proxy.Refusal
+	if !errors.As(err, &r) {
+		t.Fatalf("error = %v, want a refusal", err)
+	}
+	if r.Reason != want || r.RetryAfter != retry {
+		t.Fatalf("refusal = %s, retry after %v, want %s, %v", r.Reason, r.RetryAfter, want, retry)
+	}
+	return r
+}
+
+func status(b *Balancer) []OriginStatus { return b.Status().(Status).Origins }
+
+func TestFirstOriginServes(t *testing.T) {
+	first, conns := listen(t, "127.0.0.1")
+	second, _ := listen(t, "127.0.0.1")
+	b := balancer(t, "-origin", "rtsp://u:p@"+first+"/base", "-origin", "rtsp://"+second)
+	l := dial(t, b, proxy.Want{Path: "/cam"})
+	if l.Origin != first+"/base" || l.URL.String() != "rtsp://u:p@"+first+"/base/cam" || l.TLS != nil || l.Peer {
+		t.Errorf("link = %s %s, TLS %v, peer %v", l.Origin, l.URL, l.TLS, l.Peer)
+	}
+	if got, want := (<-conns).RemoteAddr().String(), l.LocalAddr().String(); got != want {
+		t.Errorf("the origin sees %s, the link is %s", got, want)
+	}
+}
+
+func TestRefusedDialMovesOn(t *testing.T) {
+	down := dead(t)
+	up, _ := listen(t, "127.0.0.1")
+	b := balancer(t, "-origin", "http://"+up, "-origin", "rtsp://"+down, "-origin", "rtsp://"+up)
+	if got := dial(t, b, proxy.Want{Path: "/cam"}).Origin; got != up {
+		t.Errorf("origin = %s, want %s", got, up)
+	}
+	s := status(b)
+	if s[0].Name != down || s[0].Up || s[0].Dials != 1 || s[0].Failures != 1 || !strings.Contains(s[0].LastError, "refused") || s[0].LastErrorAt.IsZero() {
+		t.Errorf("status of the dead origin = %+v", s[0])
+	}
+	if s[1].Name != up || !s[1].Up || s[1].Dials != 1 || s[1].Failures != 0 || s[1].LastError != "" {
+		t.Errorf("status of the live origin = %+v", s[1])
+	}
+}
+
+func TestWantOriginNarrows(t *testing.T) {
+	first, _ := listen(t, "127.0.0.1")
+	second, _ := listen(t, "127.0.0.1")
+	b := balancer(t, "-origin", "rtsp://"+first, "-origin", "rtsp://"+second)
+	if got := dial(t, b, proxy.Want{Path: "/cam", Origin: second}).Origin; got != second {
+		t.Errorf("origin = %s, want %s", got, second)
+	}
+	_, err := b.DialRTSP(t.Context(), proxy.Want{Path: "/cam", Origin: "elsewhere:554"})
+	wantRefusal(t, err, proxy.NoOrigin, 0)
+}
+
+func TestSourceBeatsOrigins(t *testing.T) {
+	other, _ := listen(t, "127.0.0.1")
+	cam, _ := listen(t, "127.0.0.1")
+	down := dead(t)
+	target := "rtsp://u:p%2Fq@" + cam + "/Streaming%2FChannels/101?transportmode=unicast"
+	b := balancer(t, "-origin", "rtsp://"+other, "-splitter.source", "/cam/door/="+target, "-splitter.source", "/gone=rtsp://"+down)
+	l := dial(t, b, proxy.Want{Path: "/cam/door", Origin: other})
+	if l.Origin != cam || l.URL.String() != target {
+		t.Errorf("link = %s %s, want %s %s", l.Origin, l.URL, cam, target)
+	}
+	if got := dial(t, b, proxy.Want{Path: "/cam/door/2"}).Origin; got != other {
+		t.Errorf("a path below the source's goes to %s, want %s", got, other)
+	}
+	_, err := b.DialRTSP(t.Context(), proxy.Want{Path: "/gone"}) // the origins are not asked
+	wantRefusal(t, err, proxy.OriginDown, 5*time.Second)
+}
+
+func TestTargetURL(t *testing.T) {
+	f := func(base, path, want string) {
+		t.Helper()
+		o, err := newOrigin(base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := balancer(t)
+		l := b.link(nil, o, path)
+		if got := l.URL.String(); got != want {
+			t.Errorf("%s asked for %s: %s, want %s", base, path, got, want)
+		}
+	}
+	f("rtsp://a", "/", "rtsp://a/")
+	f("rtsp://a", "/cam", "rtsp://a/cam")
+	f("rtsp://a/", "/cam", "rtsp://a/cam")
+	f("rtsp://a:8554/live", "/cam/1", "rtsp://a:8554/live/cam/1")
+	f("rtsp://a/live/", "/cam", "rtsp://a/live/cam")
+	f("rtsp://a/li%2Fve", "/cam", "rtsp://a/li%2Fve/cam")
+	f("rtsp://a", "/two words", "rtsp://a/two%20words")
+	f("rtsp://a", "/50%", "rtsp://a/50%25")
+	f("rtsp://a", "/a?b#c", "rtsp://a/a%3Fb%23c")
+	f("rtsp://a", "/türe", "rtsp://a/t%C3%BCre")
+	f("rtsp://a", "/cam:1", "rtsp://a/cam:1")
+	f("rtsp://u:p@[::1]:554/x", "/cam", "rtsp://u:p@[::1]:554/x/cam")
+}
+
+func TestTLS(t *testing.T) {
+	f := func(base, want string) {
+		t.Helper()
+		o, err := newOrigin(base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg := balancer(t).link(nil, o, "/").TLS
+		if cfg == nil || cfg.ServerName != want || cfg.MinVersion != tls.VersionTLS12 || cfg.InsecureSkipVerify {
+			t.Errorf("%s: TLS = %+v, want server %q, at least 1.2", base, cfg, want)
+		}
+	}
+	f("rtsps://cam.example:8322/x", "cam.example")
+	f("rtsps://[::1]:8322", "::1")
+}
+
+func TestIPv6(t *testing.T) {
+	addr, _ := listen(t, "::1")
+	if got := dial(t, balancer(t, "-origin", "rtsp://"+addr), proxy.Want{Path: "/"}).Origin; got != addr {
+		t.Errorf("origin = %s, want %s", got, addr)
+	}
+}
+
+func TestNoOrigin(t *testing.T) {
+	b := balancer(t, "-origin", "http://127.0.0.1", "-splitter.source", "/cam=rtsp://127.0.0.1")
+	_, err := b.DialRTSP(t.Context(), proxy.Want{Path: "/other"})
+	wantRefusal(t, err, proxy.NoOrigin, 0)
+}
+
+func TestAllOriginsDown(t *testing.T) {
+	a, c := dead(t), dead(t)
+	b := balancer(t, "-origin", "rtsp://u:s3cr@"+a, "-origin", "rtsps://u:s3cr@"+c)
+	_, err := b.DialRTSP(t.Context(), proxy.Want{Path: "/cam"})
+	r := wantRefusal(t, err, proxy.OriginDown, 5*time.Second)
+	if s := r.Error(); !strings.Contains(s, a) || !strings.Contains(s, c) || strings.Contains(s, "s3cr") {
+		t.Errorf("error = %q, want both origins and no secret", s)
+	}
+}
+
+// silent is a dial that nobody answers.
+func silent(ctx context.Context, _, _ string) (net.Conn, error) {
+	<-ctx.Done()
+	return nil, &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}
+}
+
+func TestSilentOrigins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := balancer(t, "-origin", "rtsp://a", "-origin", "rtsp://b")
+		b.dial = silent
+		start := time.Now()
+		_, err := b.DialRTSP(t.Context(), proxy.Want{Path: "/cam"})
+		wantRefusal(t, err, proxy.OriginSlow, 5*time.Second)
+		if got := time.Since(start); got != 6*time.Second {
+			t.Errorf("two silent origins took %v, want twice the timeout", got)
+		}
+	})
+}
+
+func TestDeadlineEndsTheSearch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := balancer(t, "-origin", "rtsp://a", "-origin", "rtsp://b")
+		b.dial = silent
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := b.DialRTSP(ctx, proxy.Want{Path: "/cam"})
+		wantRefusal(t, err, proxy.OriginSlow, 5*time.Second)
+		if s := status(b); s[0].Failures != 1 || s[1].Dials != 0 {
+			t.Errorf("after the deadline: %+v", s)
+		}
+	})
+}
+
+func TestSlowAndDeadIsDown(t *testing.T) {
+	b := balancer(t, "-origin", "rtsp://a", "-origin", "rtsp://b")
+	b.dial = func(_ context.Context, _, addr string) (net.Conn, error) {
+		if addr == "a:554" {
+			return nil, os.ErrDeadlineExceeded
+		}
+		return nil, errors.New("no route")
+	}
+	_, err := b.DialRTSP(t.Context(), proxy.Want{Path: "/cam"})
+	wantRefusal(t, err, proxy.OriginDown, 5*time.Second)
+}
+
+// A viewer who leaves during the dial says nothing about the origin.
+func TestViewerLeaves(t *testing.T) {
+	b := balancer(t, "-origin", "rtsp://a", "-origin", "rtsp://b")
+	ctx, cancel := context.WithCancel(t.Context())
+	b.dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		cancel()
+		return nil, ctx.Err()
+	}
+	if _, err := b.DialRTSP(ctx, proxy.Want{Path: "/cam"}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error = %v, want context.Canceled", err)
+	}
+	if s := status(b); s[0].Dials != 0 || s[1].Dials != 0 {
+		t.Errorf("counted: %+v", s)
+	}
+}
+
+func TestFailIsRemembered(t *testing.T) {
+	addr, _ := listen(t, "127.0.0.1")
+	core, logs := observer.New(zap.DebugLevel)
+	opts := parse(t, "-splitter.source", "/cam=rtsp://admin:s3%2Fcr@"+addr+"/user=a_password=s3cr?key=s3cr")
+	b := New(opts, zap.New(core))
+	l := dial(t, b, proxy.Want{Path: "/cam"})
+	l.Fail(fmt.Errorf("describe %s as admin:s3/cr: 401", l.URL))
+	s := status(b)[0]
+	if s.LastError == "" || strings.Contains(s.LastError, "s3") || s.LastErrorAt.IsZero() || s.Failures != 0 || !s.Up {
+		t.Errorf("status = %+v, want a last error without secrets", s)
+	}
+	for _, e := range logs.All() {
+		if text := fmt.Sprint(e.Message, e.ContextMap()); strings.Contains(text, "s3") {
+			t.Errorf("logged: %s", text)
+		}
+	}
+	if got := logs.FilterMessage("link failed").FilterLevelExact(zap.DebugLevel).Len(); got != 1 {
+		t.Errorf("%d lines about the link, want 1 at debug", got)
+	}
+}
+
+func TestLogTellsOnlyChanges(t *testing.T) {
+	core, logs := observer.New(zap.InfoLevel)
+	b := New(parse(t, "-origin", "rtsp://a"), zap.New(core))
+	b.dial = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no route") }
+	for range 3 {
+		if _, err := b.DialRTSP(t.Context(), proxy.Want{Path: "/"}); err == nil {
+			t.Fatal("dialed")
+		}
+	}
+	if got := logs.FilterMessage("origin down").Len(); got != 1 || logs.Len() != 1 {
+		t.Errorf("%d lines, %d of them origin down, want 1", logs.Len(), got)
+	}
+}
+
+func TestReady(t *testing.T) {
+	var degraded proxy.Degraded
+	if err := balancer(t).Ready(); !errors.As(err, &degraded) {
+		t.Errorf("without an origin: %v, want degraded", err)
+	}
+	up, _ := listen(t, "127.0.0.1")
+	b := balancer(t, "-origin", "rtsp://"+dead(t), "-splitter.source", "/cam=rtsp://"+up)
+	if err := b.Ready(); err != nil {
+		t.Errorf("before the first dial: %v", err)
+	}
+	if _, err := b.DialRTSP(t.Context(), proxy.Want{Path: "/x"}); err == nil {
+		t.Fatal("a dead origin was dialed")
+	}
+	if err := b.Ready(); !errors.As(err, &degraded) {
+		t.Errorf("after failures only: %v, want degraded", err)
+	}
+	dial(t, b, proxy.Want{Path: "/cam"})
+	if err := b.Ready(); err != nil {
+		t.Errorf("with one that answers: %v", err)
+	}
+}
+
+func TestStatusMarshals(t *testing.T) {
+	b := balancer(t, "-origin", "rtsp://u:s3cr@a/x", "-origin", "https://u:s3cr@b", "-splitter.source", "/cam=rtsp://u:s3cr@c/s3cr?s3cr")
+	text, err := json.Marshal(b.Status())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"origins":[{"name":"a:554/x","scheme":"rtsp","dials":0,"failures":0,"up":false},` +
+		`{"name":"b:443","scheme":"https","dials":0,"failures":0,"up":false},` +
+		`{"name":"c:554","scheme":"rtsp","path":"/cam","dials":0,"failures":0,"up":false}]}`
+	if string(text) != want {
+		t.Errorf("status = %s\nwant     %s", text, want)
+	}
+}
