@@ -1,0 +1,173 @@
+package front
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"weir/proxy"
+)
+
+// A listener accepts connections that the gate lets in, and counts what they
+// carry. It survives running out of file descriptors.
+type listener struct {
+	net.Listener
+	gate proxy.Admitter
+	log  *zap.Logger
+
+	open           atomic.Int64
+	total, refused atomic.Uint64
+	in, out        atomic.Uint64 // bytes
+}
+
+type listenerStatus struct {
+	Address  string `json:"address"`
+	Open     int64  `json:"connections"`
+	Total    uint64 `json:"connections_total"`
+	Refused  uint64 `json:"refused_total"`
+	InBytes  uint64 `json:"in_bytes"`
+	OutBytes uint64 `json:"out_bytes"`
+}
+
+// listen returns nil without an error for an empty address.
+func listen(protocol, addr string, cfg Config, log *zap.Logger) (*listener, error) {
+	if addr == "" {
+		return nil, nil
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen for %s on %s: %w (choose another with -%s)", protocol, addr, errors.Unwrap(err), protocol)
+	}
+	ln := &listener{Listener: l, gate: cfg.Gate, log: log.With(zap.String("protocol", protocol))}
+	ln.register(protocol, cfg.Metrics)
+	return ln, nil
+}
+
+func (l *listener) register(protocol string, reg prometheus.Registerer) {
+	reg = prometheus.WrapRegistererWith(prometheus.Labels{"protocol": protocol}, reg)
+	counter := func(name, help string, v *atomic.Uint64) {
+		reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help},
+			func() float64 { return float64(v.Load()) }))
+	}
+	counter("weir_front_connections_total", "Connections accepted.", &l.total)
+	counter("weir_front_refused_total", "Connections closed at once because the gate refused them.", &l.refused)
+	counter("weir_front_received_bytes_total", "Bytes from viewers.", &l.in)
+	counter("weir_front_sent_bytes_total", "Bytes to viewers.", &l.out)
+	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "weir_front_connections", Help: "Connections open."},
+		func() float64 { return float64(l.open.Load()) }))
+}
+
+// The following may be called on a nil listener: one that is off.
+
+func (l *listener) addr() net.Addr {
+	if l == nil {
+		return nil
+	}
+	return l.Addr()
+}
+
+// Close implements net.Listener. Connections accepted live on.
+func (l *listener) Close() error {
+	if l == nil {
+		return nil
+	}
+	return l.Listener.Close()
+}
+
+func (l *listener) status() *listenerStatus {
+	if l == nil {
+		return nil
+	}
+	return &listenerStatus{l.Addr().String(), l.open.Load(), l.total.Load(), l.refused.Load(), l.in.Load(), l.out.Load()}
+}
+
+// Accept implements net.Listener; the connections are *conn. The only error is
+// net.ErrClosed: anything else (EMFILE, ECONNABORTED) passes, and to give up
+// would cut the door for everybody.
+func (l *listener) Accept() (net.Conn, error) {
+	pause := 5 * time.Millisecond
+	for {
+		c, err := l.Listener.Accept()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return nil, err
+		case err != nil:
+			l.log.Warn("accept", zap.Error(err), zap.Duration("retry", pause))
+			time.Sleep(pause)
+			pause = min(2*pause, time.Second)
+			continue
+		}
+		pause = 5 * time.Millisecond
+		leave, err := l.gate.Accept(address(c.RemoteAddr()).Addr())
+		if err != nil {
+			l.refused.Add(1)
+			c.Close()
+			continue
+		}
+		l.total.Add(1)
+		l.open.Add(1)
+		tcp, _ := c.(*net.TCPConn)
+		return &conn{Conn: c, tcp: tcp, l: l, leave: leave}, nil
+	}
+}
+
+func address(a net.Addr) netip.AddrPort {
+	if t, ok := a.(*net.TCPAddr); ok {
+		ap := t.AddrPort()
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	}
+	return netip.AddrPort{}
+}
+
+// A conn counts the bytes of a viewer's connection.
+type conn struct {
+	net.Conn
+	tcp   *net.TCPConn // the same as Conn; nil if it is something else
+	l     *listener
+	leave func()
+
+	moved  atomic.Uint64 // bytes in both directions
+	closed atomic.Bool
+}
+
+func (c *conn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.l.in.Add(uint64(n))
+	c.moved.Add(uint64(n))
+	return n, err
+}
+
+func (c *conn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.sent(n)
+	return n, err
+}
+
+// ReadFrom keeps sendfile and splice for net/http, which looks for it.
+func (c *conn) ReadFrom(r io.Reader) (int64, error) {
+	n, err := io.Copy(c.Conn, r) // by TCPConn's own ReadFrom
+	c.sent(int(n))
+	return n, err
+}
+
+func (c *conn) sent(n int) {
+	c.l.out.Add(uint64(n))
+	c.moved.Add(uint64(n))
+}
+
+// Close may be called more than once.
+func (c *conn) Close() error {
+	err := c.Conn.Close()
+	if !c.closed.Swap(true) {
+		c.l.open.Add(-1)
+		c.leave()
+	}
+	return err
+}
