@@ -1,0 +1,166 @@
+package splitter
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"time"
+
+	"weir/proxy/rtp"
+)
+
+// settleTime is how long a feed waits for the origin's sender reports before it
+// makes its own from the times of arrival. A feed never changes over later.
+const settleTime = time.Second
+
+// plausible bounds how far apart the origin's reports may put two tracks that
+// arrive together; cameras with a broken clock put them hours apart.
+const plausible = 5 * time.Second
+
+// A track is one track's numbering, and its relation to the media clock of the
+// feed. It belongs to the feed's ingest and is guarded by its lock.
+type track struct {
+	num  rtp.Numbering
+	rate int // ticks per second
+
+	at time.Time // media time of time stamp ts
+	ts uint32
+
+	arrived         time.Time // when the last packet came
+	packets, octets uint32    // that went into the ring, as reports count
+	begun           bool      // in the present life of the source
+
+	srTime time.Time // the origin's last report in this life; zero for none
+	srRTP  uint32    // as the origin numbers
+}
+
+func newTrack(rate int) *track {
+	if rate <= 0 {
+		rate = 90000 // only differences are off where the description does not say
+	}
+	var b [4]byte
+	rand.Read(b[:]) //nolint:errcheck // never fails
+	return &track{rate: rate, num: rtp.Numbering{SSRC: binary.BigEndian.Uint32(b[:])}}
+}
+
+// media is the media time of an outgoing time stamp near the anchor.
+func (t *track) media(ts uint32) time.Time {
+	return t.at.Add(time.Duration(int64(int32(ts-t.ts)) * int64(time.Second) / int64(t.rate)))
+}
+
+// stamp is the inverse of media.
+func (t *track) stamp(at time.Time) uint32 {
+	d := at.Sub(t.at)
+	sec, rest := int64(d/time.Second), int64(d%time.Second)
+	return t.ts + uint32(sec*int64(t.rate)+rest*int64(t.rate)/int64(time.Second))
+}
+
+// anchor moves the anchor to the last time stamp: differences must stay below
+// 2^31 ticks, six hours of video.
+func (t *track) anchor() {
+	_, last := t.num.Last()
+	t.at, t.ts = t.media(last), last
+}
+
+// A mediaClock is the one clock of all tracks of a feed, over all lives of its
+// source. Media time runs with the wall clock of arrival, or with the origin's
+// clock if its reports came in time.
+type mediaClock struct {
+	tracks  []*track
+	arrival time.Time // of the present life's first packet; zero before it
+	media   time.Time // its media time
+	settled bool      // reports may go out
+	lives   int
+}
+
+// source tells that another life of the source begins.
+func (c *mediaClock) source() {
+	c.arrival = time.Time{}
+	for _, t := range c.tracks {
+		t.begun = false
+		t.srTime = time.Time{}
+	}
+}
+
+// begin numbers the first packet of a track in this life so that all tracks go
+// on after the same gap.
+func (c *mediaClock) begin(t *track, pkt []byte, now time.Time) {
+	if c.arrival.IsZero() {
+		c.arrival, c.media = now, c.now(now)
+		c.lives++
+	}
+	at := c.media.Add(now.Sub(c.arrival))
+	ts := rtp.Timestamp(pkt)
+	if t.num.Started() {
+		_, last := t.num.Last()
+		if ts = t.stamp(at); int32(ts-last) <= 0 {
+			ts = last + 1
+		}
+	} else {
+		t.at, t.ts = at, ts
+	}
+	t.num.Begin(rtp.Seq(pkt), rtp.Timestamp(pkt), ts)
+	t.begun = true
+}
+
+// now is the media time: that of the last packet, and the time since then by the
+// wall clock. Before the first packet it is the wall clock itself.
+func (c *mediaClock) now(now time.Time) time.Time {
+	at := now
+	var latest time.Time
+	for _, t := range c.tracks {
+		if !t.num.Started() || !t.arrived.After(latest) {
+			continue
+		}
+		_, last := t.num.Last()
+		latest = t.arrived
+		at = t.media(last).Add(now.Sub(t.arrived))
+	}
+	return at
+}
+
+// settle decides once whether the origin's reports relate the tracks, or their
+// arrival does. It reports whether reports may go out.
+func (c *mediaClock) settle(now time.Time) bool {
+	if c.settled || c.arrival.IsZero() {
+		return c.settled
+	}
+	if c.lives == 1 && c.reported() {
+		c.adopt()
+		c.settled = true
+	} else if c.lives > 1 || now.Sub(c.arrival) >= settleTime {
+		c.settled = true
+	}
+	return c.settled
+}
+
+// reported reports whether the origin has related every track, plausibly.
+func (c *mediaClock) reported() bool {
+	var first time.Duration
+	for i, t := range c.tracks {
+		if t.srTime.IsZero() || !t.begun {
+			return false
+		}
+		off := t.srTime.Sub(t.media(t.num.Out(t.srRTP)))
+		if i == 0 {
+			first = off
+		}
+		if d := off - first; d > plausible || d < -plausible {
+			return false
+		}
+	}
+	return true
+}
+
+// adopt moves all anchors to the origin's reports.
+func (c *mediaClock) adopt() {
+	for _, t := range c.tracks {
+		t.at, t.ts = t.srTime, t.num.Out(t.srRTP)
+	}
+}
+
+// report makes a sender report of a track as of now.
+func (t *track) report(now time.Time) rtp.SenderReport {
+	t.anchor()
+	at := t.at.Add(now.Sub(t.arrived))
+	return rtp.SenderReport{SSRC: t.num.SSRC, Time: at, RTP: t.stamp(at), Packets: t.packets, Octets: t.octets}
+}

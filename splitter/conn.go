@@ -1,0 +1,378 @@
+package splitter
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/bluenviron/gortsplib/v4"
+	"go.uber.org/zap"
+
+	"weir/proxy"
+	"weir/proxy/wire"
+)
+
+// Bounds of what a connection writes and keeps, in bytes.
+const (
+	maxWrite  = 256 << 10 // one write
+	maxAnswer = 64 << 10  // answers waiting for a viewer who does not read; more closes
+	maxBehind = 1 << 20   // a viewer further behind than that jumps when a newer key frame is there
+)
+
+var errSlow = errors.New("viewer took nothing for too long")
+
+// A conn is a viewer's connection as gortsplib sees it: it reads requests and
+// writes answers. What gortsplib does not see is the media: while a session
+// plays over TCP the conn has a cursor, and flush writes from the ring.
+//
+// Reading (in vet.go): only well-formed requests that the gate has let in reach
+// gortsplib; interleaved data from the viewer does not.
+//
+// Writing: all goes through pump, with mu held, by one goroutine at a time (the
+// one that set busy). out goes first: answers, and the rest of a packet that a
+// short write has cut. A viewer who takes no more stays busy and gets a
+// goroutine of its own until it has caught up; workers pass it by. Nobody else
+// may write to the socket meanwhile, answers included.
+type conn struct {
+	*proxy.RTSPConn
+	s   *Splitter
+	log *zap.Logger
+	lag time.Duration
+	raw syscall.RawConn // nil: no writes without waiting (TLS, not unix)
+
+	ctx     context.Context // ServeRTSP's, for waits while reading; net.Conn's Read has none
+	in      *wire.Reader    // the reading goroutine's, like all in this block
+	pending []byte          // of the request that gortsplib is reading
+	checked string          // the path that the gate has let in
+
+	// request is the one being answered, and feed what it is about if it is
+	// DESCRIBE or SETUP. Set before gortsplib sees the request; gortsplib reads
+	// the next one after it has answered.
+	request *wire.Request
+	feed    *feed
+
+	mu     sync.Mutex
+	out    []byte
+	play   *session // plays over this connection; nil for none
+	armed  *session // plays as soon as its 200 has been written
+	busy   bool     // somebody is in pump, or waits for the socket
+	dead   error
+	wrote  func(fd uintptr) bool // c.tryPump, made once
+	waited func(fd uintptr) bool // c.waitPump
+
+	sessions []*gortsplib.ServerSession // made on this connection and not ended; guarded by mu
+	holds    int                        // these, and work on their behalf; guarded by mu
+	gone     bool                       // gortsplib has done with the connection; guarded by mu
+	ended    chan struct{}              // closed when gone and not held
+	work     sync.WaitGroup
+}
+
+func newConn(ctx context.Context, s *Splitter, rc *proxy.RTSPConn) *conn {
+	c := &conn{RTSPConn: rc, ctx: ctx, s: s, lag: s.opt.Lag, ended: make(chan struct{}),
+		in: wire.NewReader(bufio.NewReaderSize(rc, 4096)), checked: rc.Viewer.Path,
+		log: s.log.With(zap.Stringer("viewer", rc.RemoteAddr()))}
+	c.wrote, c.waited = c.tryPump, c.waitPump
+	c.raw = rawConn(rc.TCP())
+	return c
+}
+
+// Write takes an answer from gortsplib. It does not wait for the viewer.
+func (c *conn) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	if c.dead != nil {
+		defer c.mu.Unlock()
+		return 0, c.dead
+	}
+	if len(c.out)+len(b) > maxAnswer+maxWrite {
+		c.mu.Unlock()
+		c.fail(errSlow)
+		return 0, errSlow
+	}
+	c.out = append(c.out, b...)
+	s := c.armed
+	c.armed = nil
+	if s != nil && !bytes.HasPrefix(b, []byte("RTSP/1.0 200")) {
+		s = nil
+	}
+	if s != nil && s.udp == nil {
+		c.out = s.appendReports(c.out)
+		c.play = s
+	}
+	c.mu.Unlock()
+	c.kick()
+	if s != nil {
+		s.begin()
+	}
+	return len(b), nil
+}
+
+// arm makes the next answer, if it is 200, the start of a session's media.
+func (c *conn) arm(s *session) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.armed = s
+}
+
+// rest stops a session's media. The rest of a packet that is under way follows.
+func (c *conn) rest(s *session) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.play == s {
+		c.play = nil
+	}
+	if c.armed == s {
+		c.armed = nil
+	}
+}
+
+// SetWriteDeadline does nothing: gortsplib sets one before each answer and leaves
+// it standing, which would end the media seconds later. Who waits for the
+// socket here has a deadline of his own.
+func (c *conn) SetWriteDeadline(time.Time) error { return nil }
+
+// flush implements receiver.
+func (c *conn) flush(*batch) { c.kick() }
+
+// kick writes what there is, unless somebody does already: he will see it.
+func (c *conn) kick() {
+	c.mu.Lock()
+	if c.busy || c.dead != nil || !c.more() {
+		c.mu.Unlock()
+		return
+	}
+	c.busy = true
+	c.mu.Unlock()
+	if c.raw == nil {
+		c.work.Go(c.waitPlain)
+		return
+	}
+	if err := c.raw.Write(c.wrote); err != nil {
+		c.fail(err)
+	}
+}
+
+// more reports whether there is anything to write; mu is held.
+func (c *conn) more() bool {
+	if len(c.out) > 0 {
+		return true
+	}
+	if c.play == nil {
+		return false
+	}
+	at, n := c.play.at.settle()
+	return at.i < n
+}
+
+// tryPump writes without waiting, and leaves a full socket to a goroutine.
+func (c *conn) tryPump(fd uintptr) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, done := c.pump(fd); !done {
+		c.work.Go(c.waitSocket)
+	}
+	return true
+}
+
+// waitSocket serves a viewer whose socket is full until it has caught up.
+func (c *conn) waitSocket() {
+	c.progress()
+	if err := c.raw.Write(c.waited); err != nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			err = errSlow
+		}
+		c.fail(err)
+	}
+}
+
+// waitPump is called whenever the socket takes more, and returns false to wait.
+func (c *conn) waitPump(fd uintptr) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, done := c.pump(fd)
+	switch {
+	case done:
+		c.RTSPConn.SetWriteDeadline(time.Time{}) //nolint:errcheck // a dead socket shows at the next write
+	case n > 0:
+		c.progress()
+	}
+	return done
+}
+
+func (c *conn) progress() {
+	c.RTSPConn.SetWriteDeadline(time.Now().Add(c.lag)) //nolint:errcheck // as above
+}
+
+// pump writes until nothing is left (done: busy is off then), or the socket is
+// full. mu is held.
+func (c *conn) pump(fd uintptr) (total int, done bool) {
+	for c.dead == nil {
+		b := c.chunk()
+		if len(b) == 0 {
+			break
+		}
+		n, err := writeSocket(fd, b)
+		if n > 0 {
+			total += n
+			c.took(n)
+		}
+		if err != nil {
+			c.dead = err
+			c.work.Go(c.closeSocket) // not here: the caller holds the socket
+			break
+		}
+		if n < len(b) {
+			return total, false
+		}
+	}
+	c.busy = false
+	return total, true
+}
+
+func (c *conn) closeSocket() { c.RTSPConn.Close() }
+
+// chunk is the next bytes to write: out, else a piece of the ring.
+func (c *conn) chunk() []byte {
+	if len(c.out) > 0 {
+		return c.out
+	}
+	if c.play == nil {
+		return nil
+	}
+	c.play.catchUp()
+	if !c.play.plain {
+		c.out = c.play.appendMapped(c.out)
+		return c.out
+	}
+	b, _ := c.play.at.run(maxWrite)
+	return b
+}
+
+// took notes that n bytes of the last chunk have been written.
+func (c *conn) took(n int) {
+	c.Sent(n)
+	if len(c.out) > 0 {
+		if c.out = c.out[n:]; len(c.out) == 0 {
+			c.out = nil
+		}
+		return
+	}
+	c.play.sent(n)
+	c.out = append(c.out, c.play.advance(n)...)
+}
+
+// waitPlain is pump for connections that can only wait: one piece at a time,
+// each with a deadline.
+func (c *conn) waitPlain() {
+	var buf []byte
+	for {
+		c.mu.Lock()
+		b := c.chunk()
+		if len(b) == 0 || c.dead != nil {
+			c.busy = false
+			c.mu.Unlock()
+			return
+		}
+		buf = append(buf[:0], b...)
+		c.took(len(b))
+		c.mu.Unlock()
+		c.progress()
+		if _, err := c.RTSPConn.Write(buf); err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				err = errSlow
+			}
+			c.fail(err)
+			return
+		}
+	}
+}
+
+// fail closes the connection for a reason.
+func (c *conn) fail(err error) {
+	c.mu.Lock()
+	first := c.dead == nil
+	if first {
+		c.dead = err
+	}
+	c.busy = false
+	slow := c.play
+	c.mu.Unlock()
+	if first && errors.Is(err, errSlow) {
+		c.s.met.slow.Inc()
+		if slow != nil {
+			slow.setReason("too slow")
+		}
+	}
+	c.RTSPConn.Close()
+}
+
+// Close implements net.Conn.
+func (c *conn) Close() error {
+	c.fail(net.ErrClosed)
+	return nil
+}
+
+// opened counts a session that was made on the connection.
+func (c *conn) opened(ss *gortsplib.ServerSession) {
+	c.hold()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sessions = append(c.sessions, ss)
+}
+
+// closed is the opposite of opened.
+func (c *conn) closed(ss *gortsplib.ServerSession) {
+	c.mu.Lock()
+	c.sessions = slices.DeleteFunc(c.sessions, func(x *gortsplib.ServerSession) bool { return x == ss })
+	c.mu.Unlock()
+	c.release()
+}
+
+// shut ends the connection and its sessions.
+func (c *conn) shut() {
+	c.mu.Lock()
+	left := slices.Clone(c.sessions)
+	c.mu.Unlock()
+	for _, ss := range left {
+		ss.Close()
+	}
+	c.Close()
+}
+
+// hold keeps the connection from having ended, whatever its socket does.
+func (c *conn) hold() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.holds++
+}
+
+// release is the opposite of hold.
+func (c *conn) release() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.holds--
+	c.checkEnded()
+}
+
+// left tells that gortsplib has done with the connection.
+func (c *conn) left() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gone = true
+	c.checkEnded()
+}
+
+func (c *conn) checkEnded() {
+	if c.gone && c.holds == 0 {
+		close(c.ended)
+	}
+}
+
+var _ io.ReadWriteCloser = (*conn)(nil)

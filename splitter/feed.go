@@ -1,0 +1,300 @@
+package splitter
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/bluenviron/gortsplib/v4/pkg/description"
+	"go.uber.org/zap"
+
+	"weir/proxy/sdp"
+)
+
+// A feed is a live stream pulled from upstream, at most one per path. It begins
+// with the first viewer who asks, outlives its source by the wait and its last
+// viewer by the linger. Its run has the splitter's context, not a viewer's: the
+// one who began it may leave.
+type feed struct {
+	path string
+	log  *zap.Logger
+	opt  *Options
+	pull puller
+	out  *fanout
+	met  *metrics
+
+	opened chan struct{} // closed when the first pull plays, or err is set
+	err    error         // why it never played; nil else; set before opened is closed
+	desc   *description.Session
+	sdp    *sdp.Session
+	body   []byte // the description for viewers
+	in     *ingest
+
+	mu       sync.Mutex
+	state    string // "opening", "up", "away", "ended"
+	since    time.Time
+	origin   string
+	pulls    int
+	sessions map[*session]struct{}
+	keep     time.Time     // wanted until then, after its last session
+	asked    time.Time     // wanted until then, for those who come back with SETUP
+	changed  chan struct{} // a session left, or keep moved: capacity 1
+}
+
+func newFeed(path string, s *Splitter) *feed {
+	f := &feed{
+		path: path, log: s.log.With(zap.String("path", path)), opt: &s.opt, met: s.met,
+		pull:     puller{path: path, upstream: s.env.Upstream, transport: s.opt.Transport, timeout: s.opt.Timeout},
+		opened:   make(chan struct{}),
+		state:    "opening",
+		since:    time.Now(),
+		sessions: map[*session]struct{}{},
+		changed:  make(chan struct{}, 1),
+	}
+	f.out = newFanout(s.workers)
+	return f
+}
+
+// run is the life of a feed. It returns when nobody wants it any more, when its
+// source stays away too long or comes back as something else, or when ctx ends.
+func (f *feed) run(ctx context.Context) {
+	pl, err := f.open(ctx)
+	if err != nil {
+		f.err = err
+		f.setState("ended", "")
+		close(f.opened)
+		return
+	}
+	close(f.opened)
+	f.log.Info("feed up", zap.String("origin", pl.link.Origin), zap.Int("tracks", len(f.sdp.Media)))
+	for pl != nil {
+		err = f.play(ctx, pl)
+		if ctx.Err() != nil || err == nil {
+			break
+		}
+		f.log.Warn("source lost", zap.String("origin", pl.link.Origin), zap.Error(err))
+		pl = f.reopen(ctx)
+	}
+	f.end(pl == nil)
+}
+
+// open makes the first pull, which tells what the feed is.
+func (f *feed) open(ctx context.Context) (*pull, error) {
+	pl, err := f.pull.describe(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if pl.sdp.Stored() {
+		pl.close()
+		return nil, errStored
+	}
+	f.desc, f.sdp, f.body = pl.desc, pl.sdp, pl.sdp.Edge()
+	f.in = newIngest(pl.sdp, "weir", f.out.publish)
+	if err := f.start(ctx, pl); err != nil {
+		f.in.stop()
+		return nil, err
+	}
+	return pl, nil
+}
+
+// start lets a pull play into the ring; it is closed if it cannot.
+func (f *feed) start(ctx context.Context, pl *pull) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*f.opt.Timeout)
+	defer cancel()
+	f.in.source(time.Now())
+	if err := pl.play(ctx, f.in); err != nil {
+		pl.close()
+		return err
+	}
+	f.met.pulls.Inc()
+	f.mu.Lock()
+	f.pulls++
+	f.mu.Unlock()
+	f.setState("up", pl.link.Origin)
+	return nil
+}
+
+// play follows a pull until it is lost (the error says why) or nobody wants the
+// feed any more (nil). The pull is closed then.
+func (f *feed) play(ctx context.Context, pl *pull) error {
+	defer pl.close()
+	ctx, cancel := context.WithCancel(ctx)
+	unwanted := make(chan struct{})
+	go f.waitUnwanted(ctx, cancel, unwanted)
+	err := pl.watch(ctx)
+	cancel()
+	<-unwanted
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	pl.link.Fail(err)
+	f.in.away()
+	f.setState("away", "")
+	return err
+}
+
+// waitUnwanted calls stop when the feed has had no session for the linger.
+func (f *feed) waitUnwanted(ctx context.Context, stop func(), done chan<- struct{}) {
+	defer close(done)
+	for {
+		d := f.wanted()
+		if d <= 0 {
+			stop()
+			return
+		}
+		t := time.NewTimer(d)
+		select {
+		case <-ctx.Done():
+		case <-t.C:
+		case <-f.changed:
+		}
+		t.Stop()
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// wanted returns for how long at least the feed is wanted; 0 or less: it is not.
+func (f *feed) wanted() time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.sessions) > 0 {
+		return time.Hour
+	}
+	if f.asked.After(f.keep) {
+		return time.Until(f.asked)
+	}
+	return time.Until(f.keep)
+}
+
+// reopen tries until the source is back, nil if it stays away, comes back as
+// something else, or nobody waits for it.
+func (f *feed) reopen(ctx context.Context) *pull {
+	lost := time.Now()
+	ctx, cancel := context.WithDeadline(ctx, lost.Add(f.opt.Wait))
+	defer cancel()
+	unwanted := make(chan struct{})
+	go f.waitUnwanted(ctx, cancel, unwanted)
+	defer func() { cancel(); <-unwanted }()
+	for try := 0; ; try++ {
+		if !pause(ctx, backoff(try, time.Since(lost))) {
+			return nil
+		}
+		pl, err := f.pull.describe(ctx)
+		if err != nil {
+			f.log.Debug("redial", zap.Error(err))
+			continue
+		}
+		if pl.sdp.Stored() || !sdp.Same(f.sdp, pl.sdp) {
+			pl.close()
+			f.log.Warn("source came back as another stream", zap.String("origin", pl.link.Origin))
+			return nil
+		}
+		if err := f.start(ctx, pl); err != nil {
+			f.log.Debug("redial", zap.Error(err))
+			continue
+		}
+		f.log.Info("source back", zap.String("origin", pl.link.Origin), zap.Duration("after", time.Since(lost).Round(time.Millisecond)))
+		return pl
+	}
+}
+
+// How often a lost source is tried again.
+const (
+	redialEvery = 250 * time.Millisecond
+	redialFast  = 10 * time.Second // for so long
+	redialMax   = 8 * time.Second
+)
+
+// backoff is the pause before a try: none before the first, then short jittered
+// ones, and after a while ever longer ones.
+func backoff(try int, away time.Duration) time.Duration {
+	if try == 0 {
+		return 0
+	}
+	d := redialEvery
+	if away > redialFast {
+		// As much again as it has been slow: doubling, without another counter.
+		d = min(max(away-redialFast, 2*redialEvery), redialMax)
+	}
+	return d*4/5 + rand.N(d*2/5) // ± 20 %: feeds of one origin do not come in step
+}
+
+// pause reports false if ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return ctx.Err() == nil
+	}
+}
+
+// end lets all viewers go. gave up says that they had been waiting.
+func (f *feed) end(gaveUp bool) {
+	f.in.stop()
+	f.setState("ended", "")
+	f.mu.Lock()
+	left := make([]*session, 0, len(f.sessions))
+	for s := range f.sessions {
+		left = append(left, s)
+	}
+	f.mu.Unlock()
+	for _, s := range left {
+		s.close()
+	}
+	f.log.Info("feed down", zap.Bool("gave_up", gaveUp), zap.Int("viewers", len(left)))
+}
+
+// grace is how long a feed without viewers waits for SETUP after DESCRIBE.
+const grace = 2 * time.Second
+
+// touch keeps the feed for a viewer who is about to join.
+func (f *feed) touch() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked = time.Now().Add(grace)
+}
+
+// join counts a session as a viewer; false if the feed has ended.
+func (f *feed) join(s *session) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.state == "ended" {
+		return false
+	}
+	f.sessions[s] = struct{}{}
+	return true
+}
+
+// leave is the opposite of join. After the last one the linger begins.
+func (f *feed) leave(s *session) {
+	f.mu.Lock()
+	delete(f.sessions, s)
+	if len(f.sessions) == 0 {
+		f.keep = time.Now().Add(f.opt.Linger)
+	}
+	f.mu.Unlock()
+	select {
+	case f.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (f *feed) setState(state, origin string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.state, f.origin, f.since = state, origin, time.Now()
+}
+
+// ended reports whether the feed takes no more viewers.
+func (f *feed) ended() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.state == "ended"
+}

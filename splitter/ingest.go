@@ -1,0 +1,291 @@
+package splitter
+
+import (
+	"sync"
+	"time"
+
+	pion "github.com/pion/rtp"
+
+	"weir/proxy/rtp"
+	"weir/proxy/sdp"
+)
+
+// What ends a burst, besides the marker of the leading video track. Every burst
+// is one write for each viewer, and only the number of writes matters.
+const (
+	maxBurst   = 64 << 10               // bytes
+	maxHold    = 100 * time.Millisecond // a packet waits at most
+	audioHold  = 40 * time.Millisecond  // with no video to ride along with
+	firstHold  = 50 * time.Millisecond  // before the frame interval is known
+	gateLimit  = 10 * time.Second       // without a key frame for that long, anything goes
+	reportTime = 5 * time.Second        // between two sender reports
+)
+
+// An ingest takes the packets of a source, of all its lives one after another,
+// numbers them, finds key frames, and publishes bursts.
+type ingest struct {
+	ring    *ring
+	cname   string
+	publish func() // called after each publication, with mu held: must not block
+
+	mu     sync.Mutex
+	tracks []*track
+	clock  mediaClock
+	lead   int       // the track whose key frames and markers count; -1 for none
+	codec  rtp.Codec // of lead
+	open   bool      // a key frame has come in this life
+	since  time.Time // when the present life began to be gated
+
+	pictureTS uint32 // of the access unit being received
+	picture   cursor // where it begins
+	keyed     bool   // it has been marked as a key frame
+
+	marker   time.Time     // the last end of a picture
+	interval time.Duration // between pictures, smoothed
+	timer    *time.Timer   // publishes what no marker has; nil until first used
+	armed    bool
+	reported time.Time
+	bytes    uint64 // of RTP taken in
+	lost     uint64 // packets dropped here: too long for a frame, or malformed
+}
+
+// newIngest prepares for the tracks of a description, back channels included
+// (they stay silent).
+func newIngest(s *sdp.Session, cname string, publish func()) *ingest {
+	in := &ingest{ring: newRing(), cname: cname, publish: publish, lead: -1}
+	for i, m := range s.Media {
+		in.tracks = append(in.tracks, newTrack(m.ClockRate))
+		if m.Type == "video" && in.lead < 0 && !m.BackChannel {
+			in.lead, in.codec = i, rtp.CodecOf(m.Encoding)
+		}
+		if !m.BackChannel {
+			in.clock.tracks = append(in.clock.tracks, in.tracks[i])
+		}
+	}
+	return in
+}
+
+// source tells that the next packets come from another life of the source.
+// Viewers wait for its first key frame; the old picture is no place to start.
+func (in *ingest) source(now time.Time) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.flush(now)
+	in.clock.source()
+	in.open = false
+	in.since = now
+	in.keyed = false
+	in.picture = cursor{}
+	in.ring.forget()
+}
+
+// away tells that the source is gone: nobody shall start at a picture that has
+// ended.
+func (in *ingest) away() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.ring.forget()
+}
+
+// packet takes one RTP packet of a track. pkt is not kept.
+func (in *ingest) packet(i int, pkt *pion.Packet, now time.Time) {
+	size := pkt.MarshalSize()
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if size > 0xffff || i >= len(in.tracks) {
+		in.lost++
+		return
+	}
+	key := i == in.lead && in.codec.IsKey(pkt.Payload)
+	if !in.passes(key, now) {
+		return
+	}
+	at := in.ring.here()
+	b := in.ring.append(uint8(2*i), size)
+	if _, err := pkt.MarshalTo(b); err != nil {
+		in.lost++ // cannot be: the size was asked for; the room holds zeros then
+	}
+	t := in.tracks[i]
+	if !t.begun {
+		in.clock.begin(t, b, now)
+	}
+	t.num.Apply(b)
+	t.arrived = now
+	t.packets++
+	t.octets += uint32(len(pkt.Payload))
+	in.bytes += uint64(size)
+	if i == in.lead {
+		in.frame(b, at, key, now)
+	}
+	in.maybeFlush(i, rtp.Marker(b), now)
+}
+
+// passes is the gate of a new life: it opens with the first key frame.
+func (in *ingest) passes(key bool, now time.Time) bool {
+	if !in.open && (in.codec == rtp.Other || key || now.Sub(in.since) > gateLimit) {
+		in.open = true
+	}
+	return in.open
+}
+
+// frame follows the access units of the leading track: a run of packets with one
+// time stamp. The parameter sets of a key frame stand before it in the same unit.
+func (in *ingest) frame(pkt []byte, at cursor, key bool, now time.Time) {
+	if ts := rtp.Timestamp(pkt); in.picture.s == nil || ts != in.pictureTS {
+		in.pictureTS, in.picture, in.keyed = ts, at, false
+	}
+	if key && !in.keyed {
+		in.keyed = true
+		in.ring.mark(in.picture, now)
+	}
+}
+
+// maybeFlush publishes at the end of a picture and when enough has gathered;
+// else a timer will. Audio waits for the video's burst.
+func (in *ingest) maybeFlush(i int, marker bool, now time.Time) {
+	if i == in.lead && marker {
+		in.pace(now)
+		in.flush(now)
+		return
+	}
+	if in.ring.burst >= maxBurst {
+		in.flush(now)
+		return
+	}
+	if in.armed {
+		return
+	}
+	in.armed = true
+	if in.timer == nil {
+		in.timer = time.AfterFunc(in.hold(), in.expire)
+	} else {
+		in.timer.Reset(in.hold())
+	}
+}
+
+// pace learns the interval between pictures.
+func (in *ingest) pace(now time.Time) {
+	if d := now.Sub(in.marker); !in.marker.IsZero() && d < time.Second {
+		in.interval += (d - in.interval) / 8
+	}
+	in.marker = now
+}
+
+func (in *ingest) hold() time.Duration {
+	switch {
+	case in.lead < 0:
+		return audioHold
+	case in.interval == 0:
+		return firstHold
+	}
+	return min(max(in.interval*5/4, 5*time.Millisecond), maxHold)
+}
+
+func (in *ingest) expire() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.armed {
+		in.flush(time.Now())
+	}
+}
+
+func (in *ingest) flush(now time.Time) {
+	in.armed = false
+	if in.timer != nil {
+		in.timer.Stop()
+	}
+	if in.ring.burst == 0 {
+		return
+	}
+	if in.clock.settle(now) && now.Sub(in.reported) >= reportTime {
+		in.reported = now
+		in.report(now)
+	}
+	in.ring.publish(now)
+	in.publish()
+}
+
+// report puts sender reports of all tracks that have begun into the ring.
+func (in *ingest) report(now time.Time) {
+	for i, t := range in.tracks {
+		if t.num.Started() {
+			r := t.report(now).Append(nil, in.cname)
+			copy(in.ring.append(uint8(2*i+1), len(r)), r)
+		}
+	}
+}
+
+// senderReport notes what the origin says of a track's clock.
+func (in *ingest) senderReport(i int, ntp uint64, rtpTime uint32) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if t := in.tracks[i]; ntp != 0 {
+		t.srTime, t.srRTP = rtp.FromNTP(ntp), rtpTime
+	}
+}
+
+// stop ends the timer; no packets may come any more.
+func (in *ingest) stop() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.timer != nil {
+		in.timer.Stop()
+	}
+	in.armed = false
+}
+
+// An opening is what a viewer is told about where it starts.
+type opening struct {
+	at     cursor
+	tracks []trackOpening // by track
+}
+
+// A trackOpening is for RTP-Info, and the report that relates the track's clock.
+type trackOpening struct {
+	known  bool // a packet of the track is there
+	seq    uint16
+	ts     uint32
+	report []byte // RTCP; nil while the clock has not settled
+}
+
+// opens finds where a viewer starts, with the sequence number of each track's
+// first packet, and the time stamps that belong to the moment at which the first
+// packet of all is played.
+func (in *ingest) opens(now time.Time) opening {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	o := opening{at: in.ring.start(), tracks: make([]trackOpening, len(in.tracks))}
+	var first time.Time
+	in.ring.walk(o.at, func(ch uint8, pkt []byte) {
+		to := &o.tracks[ch/2]
+		if ch%2 == 1 || to.known {
+			return
+		}
+		to.known, to.seq = true, rtp.Seq(pkt)
+		if first.IsZero() {
+			first = in.tracks[ch/2].media(rtp.Timestamp(pkt))
+		}
+	})
+	if first.IsZero() {
+		first = in.clock.now(now)
+	}
+	for i, t := range in.tracks {
+		if t.begun {
+			o.tracks[i].fill(t, first)
+			if in.clock.settled {
+				o.tracks[i].report = t.report(now).Append(nil, in.cname)
+			}
+		}
+	}
+	return o
+}
+
+// fill completes a track. One that has nothing behind the start goes on with its
+// next number.
+func (to *trackOpening) fill(t *track, first time.Time) {
+	if !to.known {
+		seq, _ := t.num.Last()
+		to.known, to.seq = true, seq+1
+	}
+	to.ts = t.stamp(first)
+}

@@ -1,0 +1,70 @@
+package splitter
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"time"
+
+	"weir/proxy"
+)
+
+// Options are the flags of the splitter.
+type Options struct {
+	// UDP is the even port of the pair from which viewers over UDP are served;
+	// empty turns UDP off.
+	UDP string // default :8000
+	// Linger is how long a pull outlives its last viewer. Zero ends it at once,
+	// which makes zapping dear for the origin; too much pulls what nobody watches.
+	Linger time.Duration // default 10s
+	// Wait is how long viewers outlive their source. Too little drops them when
+	// an origin restarts, too much leaves them before a still picture.
+	Wait time.Duration // default 30s
+	// Lag is how long a viewer may take nothing before he is closed.
+	Lag time.Duration // default 5s
+	// Timeout is how long the origin may take for each answer, and how long it
+	// may send nothing before it is asked again. Viewers of a mute origin wait at
+	// most twice that.
+	Timeout time.Duration // default 5s
+	// Transport is how media comes from the origin: tcp, udp, or auto (UDP, and
+	// TCP if nothing comes within three seconds).
+	Transport string // default tcp
+}
+
+// Flags declares the splitter's flags; it is the mode's proxy.Register.
+func Flags(fs *flag.FlagSet) proxy.Build {
+	o := &Options{}
+	fs.StringVar(&o.UDP, "splitter.udp", ":8000", "`address` of the UDP port pair for viewers (even, and the next); empty turns UDP off")
+	fs.DurationVar(&o.Linger, "splitter.linger", 10*time.Second, "how long a pull outlives its last viewer; 0 makes zapping dear for the origin, much pulls what nobody watches")
+	fs.DurationVar(&o.Wait, "splitter.wait", 30*time.Second, "how long viewers outlive their source; little drops them when an origin restarts, much leaves them before a still picture")
+	fs.DurationVar(&o.Lag, "splitter.lag", 5*time.Second, "how long a viewer may take nothing before he is closed; little cuts viewers on bad lines")
+	fs.DurationVar(&o.Timeout, "splitter.timeout", 5*time.Second, "how long the origin may take for each answer, and send nothing before it is asked again; little refuses slow cameras, much keeps viewers of a dead one waiting")
+	fs.StringVar(&o.Transport, "splitter.transport", "tcp", "how media comes from the origin: `tcp|udp|auto`; auto tries UDP and costs 3s where it is blocked")
+	return func(env proxy.Env) (proxy.Mode, error) { return New(*o, env) }
+}
+
+// Validate reports all mistakes at once, each with its flag.
+func (o *Options) Validate() error {
+	var errs []error
+	bad := func(flag string, v any, want string) {
+		errs = append(errs, fmt.Errorf("-splitter.%s %v: must be %s", flag, v, want))
+	}
+	if o.Linger < 0 {
+		bad("linger", o.Linger, "0 or more")
+	}
+	if o.Wait < 0 {
+		bad("wait", o.Wait, "0 or more")
+	}
+	if o.Lag < 100*time.Millisecond {
+		bad("lag", o.Lag, "100ms or more")
+	}
+	if o.Timeout < 100*time.Millisecond {
+		bad("timeout", o.Timeout, "100ms or more")
+	}
+	switch o.Transport {
+	case "tcp", "udp", "auto":
+	default:
+		bad("transport", o.Transport, "tcp, udp or auto")
+	}
+	return errors.Join(errs...)
+}

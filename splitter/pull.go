@@ -1,0 +1,326 @@
+package splitter
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/bluenviron/gortsplib/v4"
+	"github.com/bluenviron/gortsplib/v4/pkg/base"
+	"github.com/bluenviron/gortsplib/v4/pkg/description"
+	"github.com/bluenviron/gortsplib/v4/pkg/format"
+	"github.com/bluenviron/gortsplib/v4/pkg/liberrors"
+	"github.com/pion/rtcp"
+	pion "github.com/pion/rtp"
+
+	"weir/proxy"
+	"weir/proxy/sdp"
+)
+
+// pullBuffer is what is read from the origin at once, in bytes.
+const pullBuffer = 64 << 10
+
+// strangers is how many packets in a row may come that nobody can use: a changed
+// SSRC makes gortsplib drop all that follows, for ever.
+const strangers = 20
+
+// errStored is the verdict on a stream that has an end.
+var errStored = errors.New("stored stream")
+
+// A pull is one life of a source: a gortsplib client that plays a stream.
+type pull struct {
+	client *gortsplib.Client
+	link   *proxy.Link
+	desc   *description.Session
+	sdp    *sdp.Session
+	body   []byte // of the description
+
+	silence   time.Duration
+	lost      chan error     // the first reason for giving up; capacity 1
+	delivered []atomic.Int64 // by track: when a packet last came, Unix ns
+	unusable  atomic.Int64   // packets in a row that were dropped
+}
+
+// A puller makes pulls of one path.
+type puller struct {
+	path      string
+	upstream  proxy.Upstream
+	transport string        // "tcp", "udp" or "auto"
+	timeout   time.Duration // for each answer, and for the silence of a source
+}
+
+// describe reaches an origin and asks what it has. On success the caller closes
+// the pull. Errors are *proxy.Refusal, but for errStored.
+func (p *puller) describe(ctx context.Context) (*pull, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*p.timeout)
+	defer cancel()
+	link, err := p.upstream.DialRTSP(ctx, proxy.Want{Path: p.path})
+	if err != nil {
+		return nil, proxy.Refused(err)
+	}
+	pl := &pull{link: link, silence: p.timeout, lost: make(chan error, 1)}
+	if err := pl.describe(ctx, p); err != nil {
+		pl.close()
+		return nil, err
+	}
+	return pl, nil
+}
+
+func (pl *pull) describe(ctx context.Context, p *puller) error {
+	u, err := base.ParseURL(pl.link.URL.String())
+	if err != nil {
+		pl.link.Close()
+		return refusal(fmt.Errorf("origin %s: %w", pl.link.Origin, err))
+	}
+	pl.client = p.newClient(pl, u)
+	if err := pl.client.Start2(); err != nil {
+		pl.client = nil
+		pl.link.Close()
+		return refusal(err)
+	}
+	defer context.AfterFunc(ctx, pl.client.Close)()
+	desc, res, err := pl.client.Describe(u)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return refusal(fmt.Errorf("describe %s: %w", proxy.Redact(pl.link.URL), err))
+	}
+	if pl.sdp, err = sdp.Parse(res.Body); err != nil {
+		return &proxy.Refusal{Reason: proxy.OriginBad, Err: err}
+	}
+	if len(pl.sdp.Media) != len(desc.Medias) {
+		return &proxy.Refusal{Reason: proxy.OriginBad, Err: errors.New("sdp: read in two ways")}
+	}
+	pl.desc, pl.body = desc, res.Body
+	pl.delivered = make([]atomic.Int64, len(desc.Medias))
+	return nil
+}
+
+func (p *puller) newClient(pl *pull, u *base.URL) *gortsplib.Client {
+	c := &gortsplib.Client{
+		Scheme:            u.Scheme,
+		Host:              u.Host,
+		ReadTimeout:       p.timeout,
+		WriteTimeout:      p.timeout,
+		UserAgent:         "Weir",
+		DialContext:       p.dialer(pl),
+		OnResponse:        pl.response,
+		OnTransportSwitch: func(error) {},
+		OnPacketsLost:     func(uint64) {}, // the gaps stay visible to viewers
+		OnDecodeError:     pl.undecodable,
+	}
+	switch p.transport {
+	case "tcp":
+		v := gortsplib.TransportTCP
+		c.Transport = &v
+	case "udp":
+		v := gortsplib.TransportUDP
+		c.Transport = &v
+	}
+	if pl.link.TLS != nil {
+		c.TLSConfig = pl.link.TLS.Clone() // the client writes ServerName into it
+	}
+	return c
+}
+
+// dialer hands the client the link at first. When it comes again (it falls back
+// from UDP to TCP, or follows a redirect) it may go to the same host only: an
+// origin does not choose whom an edge talks to.
+func (p *puller) dialer(pl *pull) func(context.Context, string, string) (net.Conn, error) {
+	home := ""
+	return func(ctx context.Context, _, addr string) (net.Conn, error) {
+		if home == "" {
+			home = addr
+			return buffered(pl.link.Conn), nil
+		}
+		if addr != home {
+			return nil, fmt.Errorf("redirected to %s, which is no origin of ours", addr)
+		}
+		link, err := p.upstream.DialRTSP(ctx, proxy.Want{Path: p.path, Origin: pl.link.Origin})
+		if err != nil {
+			return nil, err
+		}
+		return buffered(link.Conn), nil
+	}
+}
+
+// bufferedConn saves two system calls of three on reading.
+type bufferedConn struct {
+	net.Conn
+	br *bufio.Reader
+}
+
+func buffered(c net.Conn) net.Conn { return &bufferedConn{c, bufio.NewReaderSize(c, pullBuffer)} }
+
+func (c *bufferedConn) Read(b []byte) (int, error) { return c.br.Read(b) }
+
+// play sets up all tracks towards viewers and starts the stream into in.
+func (pl *pull) play(ctx context.Context, in *ingest) error {
+	defer context.AfterFunc(ctx, pl.client.Close)()
+	for _, m := range pl.desc.Medias {
+		if m.IsBackChannel {
+			continue
+		}
+		if _, err := pl.client.Setup(pl.desc.BaseURL, m, 0, 0); err != nil {
+			return refusal(fmt.Errorf("set up %s: %w", proxy.Redact(pl.link.URL), err))
+		}
+	}
+	index := make(map[*description.Media]int, len(pl.desc.Medias))
+	for i, m := range pl.desc.Medias {
+		index[m] = i
+	}
+	pl.client.OnPacketRTPAny(func(m *description.Media, _ format.Format, pkt *pion.Packet) {
+		now := time.Now()
+		i := index[m]
+		pl.delivered[i].Store(now.UnixNano())
+		pl.unusable.Store(0)
+		in.packet(i, pkt, now)
+	})
+	pl.client.OnPacketRTCPAny(func(m *description.Media, pkt rtcp.Packet) {
+		if sr, ok := pkt.(*rtcp.SenderReport); ok {
+			in.senderReport(index[m], sr.NTPTime, sr.RTPTime)
+		}
+	})
+	if _, err := pl.client.Play(nil); err != nil {
+		return refusal(fmt.Errorf("play %s: %w", proxy.Redact(pl.link.URL), err))
+	}
+	return nil
+}
+
+// watch returns when the source is lost, with the reason, or when ctx is done.
+func (pl *pull) watch(ctx context.Context) error {
+	ended := make(chan error, 1)
+	go pl.wait(ended)
+	tick := time.NewTicker(min(time.Second, pl.silence/4))
+	defer tick.Stop()
+	start := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-ended:
+			return err
+		case err := <-pl.lost:
+			return err
+		case now := <-tick.C:
+			if err := pl.silent(start, now); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// wait ends with the client, which close ends.
+func (pl *pull) wait(ended chan<- error) { ended <- pl.client.Wait() }
+
+// silent looks for a source that delivers nothing on any track, or for twice as
+// long nothing on one that has delivered. gortsplib's own watchdog is fed by
+// packets that it then drops.
+func (pl *pull) silent(start, now time.Time) error {
+	last := start
+	for i := range pl.delivered {
+		ns := pl.delivered[i].Load()
+		if ns == 0 {
+			continue // some tracks are silent by nature: metadata, back channels
+		}
+		at := time.Unix(0, ns)
+		if at.After(last) {
+			last = at
+		}
+		m := pl.sdp.Media[i]
+		if now.Sub(at) > 2*pl.silence && (m.Type == "video" || m.Type == "audio") {
+			return fmt.Errorf("track %d silent for %v", i, now.Sub(at).Round(time.Second))
+		}
+	}
+	if now.Sub(last) > pl.silence {
+		return fmt.Errorf("silent for %v", now.Sub(last).Round(time.Second))
+	}
+	return nil
+}
+
+// response sees what gortsplib ignores: answers to keep-alives.
+func (pl *pull) response(res *base.Response) {
+	playing := pl.delivered != nil && pl.started()
+	switch res.StatusCode {
+	case base.StatusUnauthorized, base.StatusSessionNotFound:
+		if playing {
+			pl.giveUp(fmt.Errorf("keep-alive answered %d", res.StatusCode))
+		}
+	}
+}
+
+func (pl *pull) started() bool {
+	for i := range pl.delivered {
+		if pl.delivered[i].Load() != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// undecodable counts packets that gortsplib drops; a run of them means that the
+// source has changed under us.
+func (pl *pull) undecodable(err error) {
+	if pl.unusable.Add(1) == strangers {
+		pl.giveUp(fmt.Errorf("source changed: %w", err))
+	}
+}
+
+func (pl *pull) giveUp(err error) {
+	select {
+	case pl.lost <- err:
+	default:
+	}
+}
+
+// close ends the session at the origin and waits for the client.
+func (pl *pull) close() {
+	if pl.client != nil {
+		pl.client.Close()
+	}
+	pl.link.Close()
+}
+
+// refusal says no for an origin's sake.
+func refusal(err error) *proxy.Refusal {
+	var code liberrors.ErrClientBadStatusCode
+	var ne net.Error
+	retry := 5 * time.Second
+	switch {
+	case errors.As(err, &code):
+		return &proxy.Refusal{Reason: reason(code.Code), RetryAfter: retryFor(code.Code), Err: err}
+	case errors.As(err, &liberrors.ErrClientRequestTimedOut{}), errors.As(err, &ne) && ne.Timeout(), errors.Is(err, context.DeadlineExceeded):
+		return &proxy.Refusal{Reason: proxy.OriginSlow, RetryAfter: retry, Err: err}
+	}
+	var r *proxy.Refusal
+	if errors.As(err, &r) {
+		return r
+	}
+	return &proxy.Refusal{Reason: proxy.OriginDown, RetryAfter: retry, Err: err}
+}
+
+// reason is what an origin's status code means to a viewer of the edge.
+func reason(code base.StatusCode) proxy.Reason {
+	switch {
+	case code == base.StatusNotFound || code == base.StatusGone:
+		return proxy.NotFound
+	case code == base.StatusUnauthorized || code == base.StatusForbidden:
+		return proxy.OriginRefused
+	case code == base.StatusServiceUnavailable || code == base.StatusNotEnoughBandwidth:
+		return proxy.OriginDown
+	default:
+		return proxy.OriginBad
+	}
+}
+
+func retryFor(code base.StatusCode) time.Duration {
+	if reason(code) == proxy.OriginDown {
+		return 5 * time.Second
+	}
+	return 0
+}

@@ -1,0 +1,208 @@
+package splitter
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/bluenviron/gortsplib/v4"
+	"go.uber.org/zap"
+
+	"weir/proxy"
+)
+
+// A session is an RTSP session: a viewer of one feed. Its data plane (at, and
+// what depends on it) belongs to its connection, under the connection's lock, or
+// to its udp target, under that one's.
+type session struct {
+	feed   *feed
+	conn   *conn // that made it; over TCP also the one that carries the media
+	rtsp   *gortsplib.ServerSession
+	stream *gortsplib.ServerStream
+	ticket proxy.Ticket
+	udp    *udpTarget // nil over TCP
+	since  time.Time
+
+	// By track. Written by SETUP, before any PLAY.
+	channels []int    // interleaved channel of RTP; -1: not set up
+	urls     []string // as SETUP wrote them, for RTP-Info
+	plain    bool     // the viewer wants what stands in the ring: no copy, no mapping
+
+	at     cursor
+	open   opening
+	remove func() // takes it out of the fan-out; nil while it does not play
+
+	bytes atomic.Uint64
+	jumps atomic.Uint64
+
+	mu     sync.Mutex
+	state  string // "ready", "playing", "paused"
+	reason string // why it ended, if the edge ended it
+}
+
+func newSession(f *feed, c *conn, ss *gortsplib.ServerSession, st *gortsplib.ServerStream, t proxy.Ticket) *session {
+	s := &session{feed: f, conn: c, rtsp: ss, stream: st, ticket: t, since: time.Now(), state: "ready",
+		channels: make([]int, len(f.sdp.Media)), urls: make([]string, len(f.sdp.Media))}
+	for i := range s.channels {
+		s.channels[i] = -1
+	}
+	return s
+}
+
+// setUp adds a track.
+func (s *session) setUp(track, channel int, url string) {
+	s.channels[track], s.urls[track] = channel, url
+	s.plain = true
+	for i, m := range s.feed.sdp.Media {
+		if s.channels[i] != 2*i && !m.BackChannel {
+			s.plain = false
+		}
+	}
+}
+
+// begin gives the session to the fan-out; its 200 has been written.
+func (s *session) begin() {
+	s.setState("playing")
+	if s.udp != nil {
+		s.udp.begin(s)
+		return
+	}
+	s.enter(s.conn)
+	s.conn.kick() // what was published before the fan-out knew us
+}
+
+func (s *session) enter(r receiver) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == "playing" && s.remove == nil {
+		s.remove = s.feed.out.add(r)
+	}
+}
+
+// rest takes the session out of the fan-out.
+func (s *session) rest(state string) {
+	s.setState(state)
+	s.mu.Lock()
+	remove := s.remove
+	s.remove = nil
+	s.mu.Unlock()
+	if remove != nil {
+		remove()
+	}
+	s.conn.rest(s)
+	if s.udp != nil {
+		s.udp.rest()
+	}
+}
+
+// close ends the session from the edge's side. It does not wait.
+func (s *session) close() { s.rtsp.Close() }
+
+// ended frees all that the session holds; gortsplib has done with it.
+func (s *session) ended(err error) {
+	s.rest("ended")
+	s.feed.leave(s)
+	s.stream.Close()
+	s.ticket.Close()
+	if reason := s.why(); reason != "" {
+		s.conn.log.Debug("viewer left", s.fields(zap.String("reason", reason))...)
+	} else {
+		s.conn.log.Debug("viewer left", s.fields(zap.Error(err))...)
+	}
+}
+
+func (s *session) fields(more ...zap.Field) []zap.Field {
+	return append([]zap.Field{zap.String("path", s.feed.path), zap.Uint64("bytes", s.bytes.Load()),
+		zap.Uint64("jumps", s.jumps.Load()), zap.Duration("after", time.Since(s.since))}, more...)
+}
+
+func (s *session) setState(state string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != "ended" {
+		s.state = state
+	}
+}
+
+func (s *session) playing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state == "playing"
+}
+
+func (s *session) setReason(r string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reason = r
+}
+
+func (s *session) why() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reason
+}
+
+// What follows is called with the data plane's lock held.
+
+// catchUp moves a viewer who is far behind to the newest key frame, at a packet
+// boundary, so that he sees whole pictures and keeps little alive.
+func (s *session) catchUp() {
+	r := s.feed.in.ring
+	to := r.start()
+	behind := r.head.Load().offset() - s.at.offset()
+	if behind > maxBehind && to.offset() > s.at.offset() {
+		s.at = to
+		s.jumps.Add(1)
+		s.feed.met.jumps.Inc()
+	}
+}
+
+// sent counts bytes of media.
+func (s *session) sent(n int) {
+	s.bytes.Add(uint64(n))
+	s.ticket.Sent(n)
+	s.feed.met.sent.Add(uint64(n))
+}
+
+// advance moves on by n bytes of the ring, and returns the rest of a packet in
+// which they end.
+func (s *session) advance(n int) (rest []byte) {
+	c, _ := s.at.settle()
+	off := c.s.start(c.i) + n
+	i := c.s.find(off) // packets that end at or before off
+	if start := c.s.start(i); start < off {
+		rest = c.s.buf[off:c.s.ends[i]]
+		i++
+	}
+	s.at = cursor{c.s, i}
+	return rest
+}
+
+// appendMapped appends what the ring has for a viewer who chose other channels,
+// or some of the tracks only; about maxBurst bytes at most.
+func (s *session) appendMapped(b []byte) []byte {
+	for len(b) < maxBurst {
+		pkt, ch, after := s.at.packet()
+		if pkt == nil {
+			break
+		}
+		s.at = after
+		if out := s.channels[ch/2]; out >= 0 {
+			b = append(b, '$', byte(out)+ch%2, byte(len(pkt)>>8), byte(len(pkt)))
+			b = append(b, pkt...)
+		}
+	}
+	return b
+}
+
+// appendReports appends the sender reports that relate the tracks to each other:
+// with them a player is in sync from the first picture on.
+func (s *session) appendReports(b []byte) []byte {
+	for i, t := range s.open.tracks {
+		if out := s.channels[i]; out >= 0 && t.report != nil {
+			b = append(b, '$', byte(out)+1, byte(len(t.report)>>8), byte(len(t.report)))
+			b = append(b, t.report...)
+		}
+	}
+	return b
+}

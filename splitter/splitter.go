@@ -1,0 +1,314 @@
+// Package splitter is the rung for live RTSP: it pulls each stream once, however
+// many watch it, and splits it to all of them.
+//
+//	origin ──RTSP──► feed ──► ring (one per path) ──► cursor of each viewer ──► one write per burst and viewer
+//
+// gortsplib signals, Weir moves the bytes. A feed (feed.go) keeps the source
+// alive through a pull (pull.go); its ingest numbers the packets so that they go
+// on over a change of source (ingest.go, clock.go) and publishes them in bursts
+// into the ring (ring.go). Workers (fanout.go) write each burst to their share of
+// the viewers, without waiting: over TCP through the viewer's conn (conn.go), over
+// UDP in batches (udp.go). vet.go reads what viewers ask, signalling.go answers.
+//
+// It is not for stored streams (left to the next rung) nor for publishing to.
+// Limits: 32 tracks; packets of 65535 bytes over TCP and 1472 over UDP; a new
+// viewer is given at most 8 MiB or 10 s of the past.
+//
+// Locks: Splitter.mu before feed.mu; conn.mu and udpTarget.mu are taken before
+// session.mu and share.mu; ingest.mu before share.mu and worker.mu. None is held
+// over a call that waits.
+package splitter
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"go.uber.org/zap"
+
+	"weir/proxy"
+)
+
+// How long what an origin said of a path is remembered, and of how many paths.
+// Meanwhile nobody asks it again.
+const (
+	rememberStored  = 30 * time.Second
+	rememberRefused = time.Second
+	rememberPaths   = 4096
+)
+
+// A Splitter is a proxy.Mode.
+type Splitter struct {
+	opt     Options
+	env     proxy.Env
+	log     *zap.Logger
+	met     *metrics
+	udp     *udpSockets // nil: off
+	workers []*worker
+	conns   *connQueue
+	start   chan *feed // to Run, whose context feeds live in
+
+	mu       sync.Mutex
+	feeds    map[string]*feed // by path; none that has ended
+	ports    map[string]*session
+	verdicts *lru.Cache[string, verdict]
+}
+
+var _ proxy.Mode = (*Splitter)(nil)
+
+// A verdict is why a path has no feed.
+type verdict struct {
+	err   error
+	until time.Time
+}
+
+// New makes a splitter and binds its UDP ports.
+func New(o Options, env proxy.Env) (*Splitter, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Splitter{opt: o, env: env, log: env.Log.Named("splitter"), conns: newConnQueue(), start: make(chan *feed),
+		workers: newWorkers(runtime.GOMAXPROCS(0)), feeds: map[string]*feed{}, ports: map[string]*session{}}
+	s.verdicts, _ = lru.New[string, verdict](rememberPaths) // errs on a size below 1 only
+	if o.UDP != "" {
+		var err error
+		if s.udp, err = listenUDP(o.UDP); err != nil {
+			return nil, err
+		}
+	}
+	s.met = newMetrics(env.Metrics, s)
+	return s, nil
+}
+
+// Run implements proxy.Part.
+func (s *Splitter) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	h := newSignalling(s)
+	if err := h.server.Start(); err != nil {
+		s.udp.close()
+		return err
+	}
+	for _, w := range s.workers {
+		wg.Go(func() { w.run(ctx, newBatch(s.udp)) })
+	}
+	stopped := make(chan error, 1)
+	go func() { stopped <- h.server.Wait() }()
+	var err error
+	for done := false; !done; {
+		select {
+		case f := <-s.start:
+			wg.Go(func() { s.runFeed(ctx, f) })
+		case err = <-stopped: // by itself: it should not
+			done = true
+		case <-ctx.Done():
+			h.server.Close()
+			<-stopped
+			done = true
+		}
+	}
+	s.conns.Close()
+	s.udp.close()
+	cancel()
+	wg.Wait()
+	return err
+}
+
+// runFeed is a feed's life, and what is left of it.
+func (s *Splitter) runFeed(ctx context.Context, f *feed) {
+	f.run(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.feeds[f.path] == f {
+		delete(s.feeds, f.path)
+	}
+	switch {
+	case errors.Is(f.err, errStored):
+		s.verdicts.Add(f.path, verdict{f.err, time.Now().Add(rememberStored)})
+	case f.err != nil:
+		s.log.Info("no feed", zap.String("path", f.path), zap.Error(f.err))
+		s.verdicts.Add(f.path, verdict{f.err, time.Now().Add(rememberRefused)})
+	}
+}
+
+// lookup returns the feed of a path, begins it if there is none, and waits until
+// it plays. Errors are *proxy.Refusal, but for errStored.
+func (s *Splitter) lookup(ctx context.Context, path string) (*feed, error) {
+	s.mu.Lock()
+	if v, ok := s.verdicts.Get(path); ok {
+		if time.Now().Before(v.until) {
+			s.mu.Unlock()
+			return nil, v.err
+		}
+		s.verdicts.Remove(path)
+	}
+	f, running := s.feeds[path]
+	if !running || f.ended() {
+		running = false
+		f = newFeed(path, s)
+		s.feeds[path] = f
+	}
+	f.touch()
+	s.mu.Unlock()
+
+	if !running {
+		select {
+		case s.start <- f:
+		case <-s.conns.closed:
+			return nil, &proxy.Refusal{Reason: proxy.Draining}
+		}
+	}
+	select {
+	case <-f.opened:
+		return f, f.err
+	case <-ctx.Done():
+		return nil, proxy.Refused(ctx.Err())
+	case <-s.conns.closed:
+		return nil, &proxy.Refusal{Reason: proxy.Draining}
+	}
+}
+
+// ServeHTTP implements proxy.Handler: nothing of HTTP is ours yet.
+func (s *Splitter) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.env.Next.ServeHTTP(w, r) }
+
+// ServeRTSP implements proxy.Handler. What is not live is left to the next rung.
+func (s *Splitter) ServeRTSP(ctx context.Context, rc *proxy.RTSPConn) {
+	if s.leaves(ctx, rc) {
+		s.env.Next.ServeRTSP(ctx, rc)
+		return
+	}
+	c := newConn(ctx, s, rc)
+	if !s.conns.push(ctx, c) {
+		rc.Close()
+		return
+	}
+	select {
+	case <-c.ended:
+	case <-ctx.Done():
+		c.shut()
+		s.wait(c)
+	case <-s.conns.closed:
+		s.wait(c)
+	}
+	c.work.Wait()
+}
+
+// wait returns when gortsplib has done with a connection. When the splitter has
+// stopped, so has gortsplib, and one that it never took is only ours to close.
+func (s *Splitter) wait(c *conn) {
+	select {
+	case <-c.ended:
+	case <-s.conns.closed:
+		c.Close()
+	}
+}
+
+// leaves reports whether the next rung is to have the connection: for a stored
+// stream, or one that is to be talked to (ONVIF streaming §5.3).
+func (s *Splitter) leaves(ctx context.Context, rc *proxy.RTSPConn) bool {
+	req := rc.First
+	if strings.Contains(req.Header.Get("Require"), "backchannel") {
+		return true
+	}
+	if req.Method != "DESCRIBE" && req.Method != "SETUP" {
+		return false
+	}
+	_, err := s.lookup(ctx, rc.Viewer.Path)
+	return errors.Is(err, errStored)
+}
+
+// claim gives a viewer's UDP address to a session. Another one that has it is of
+// a viewer who has gone without a word: two cannot receive there.
+func (s *Splitter) claim(addr string, to *session) {
+	s.mu.Lock()
+	old := s.ports[addr]
+	s.ports[addr] = to
+	s.mu.Unlock()
+	if old != nil && old != to {
+		old.setReason("its port was taken over")
+		old.close()
+	}
+}
+
+// forget drops the claims of a session.
+func (s *Splitter) forget(of *session) {
+	if of.udp == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range of.udp.rtp {
+		if a != nil && s.ports[a.String()] == of {
+			delete(s.ports, a.String())
+		}
+	}
+}
+
+// Ready implements proxy.Part: a splitter is ready without an origin, since it
+// pulls on demand.
+func (s *Splitter) Ready() error {
+	for _, f := range s.list() {
+		if st := f.status(); st.State == "away" {
+			return proxy.Degraded("source of " + f.path + " is away")
+		}
+	}
+	return nil
+}
+
+func (s *Splitter) list() []*feed {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fs := make([]*feed, 0, len(s.feeds))
+	for _, f := range s.feeds {
+		fs = append(fs, f)
+	}
+	return fs
+}
+
+// A connQueue hands connections to gortsplib as a listener.
+type connQueue struct {
+	c      chan *conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newConnQueue() *connQueue {
+	return &connQueue{c: make(chan *conn), closed: make(chan struct{})}
+}
+
+// push reports whether the connection was taken.
+func (q *connQueue) push(ctx context.Context, c *conn) bool {
+	select {
+	case q.c <- c:
+		return true
+	case <-ctx.Done():
+	case <-q.closed:
+	}
+	return false
+}
+
+// Accept implements net.Listener.
+func (q *connQueue) Accept() (net.Conn, error) {
+	select {
+	case c := <-q.c:
+		return c, nil
+	case <-q.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (q *connQueue) Close() error {
+	q.once.Do(func() { close(q.closed) })
+	return nil
+}
+
+// Addr implements net.Listener.
+func (q *connQueue) Addr() net.Addr { return &net.TCPAddr{} }

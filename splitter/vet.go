@@ -1,0 +1,154 @@
+package splitter
+
+import (
+	"errors"
+	"io"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"weir/proxy"
+	"weir/proxy/sdp"
+	"weir/proxy/wire"
+)
+
+// errMoved closes a connection whose viewer asks for what another rung serves:
+// a connection has one rung, and players dial again.
+var errMoved = errors.New("path belongs to another rung")
+
+// Read gives gortsplib one request after another. It reads more strictly than
+// gortsplib does, asks the gate about every path, and waits for feeds here,
+// where nobody else is held up: gortsplib's sessions share a goroutine.
+func (c *conn) Read(b []byte) (int, error) {
+	for len(c.pending) == 0 {
+		if err := c.next(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(b, c.pending)
+	c.pending = c.pending[n:]
+	return n, nil
+}
+
+func (c *conn) next() error {
+	m, err := c.in.Next()
+	switch {
+	case errors.Is(err, wire.ErrMalformed):
+		c.log.Debug("malformed request", zap.Error(err))
+		code, phrase := wire.Code(err)
+		c.say(&wire.Response{Code: code, Phrase: phrase})
+		return err
+	case err != nil:
+		return err
+	}
+	req, ok := m.(*wire.Request)
+	if !ok {
+		return nil // receiver reports, and answers to nothing
+	}
+	c.request, c.feed = req, nil
+	if err := c.vet(req); err != nil {
+		if errors.Is(err, errMoved) {
+			c.log.Debug("connection closed", zap.Error(err))
+			return io.EOF
+		}
+		c.say(c.no(req, proxy.Refused(err)))
+		return nil
+	}
+	c.pending = plain(req).Append(nil)
+	return nil
+}
+
+// vet asks the gate about a path it has not been asked about, and finds the feed
+// of a DESCRIBE or SETUP.
+func (c *conn) vet(req *wire.Request) error {
+	if req.Header.Get("CSeq") == "" {
+		return &proxy.Refusal{Reason: proxy.BadRequest}
+	}
+	if req.Header.Count("Require")+req.Header.Count("Proxy-Require") > 0 {
+		return &proxy.Refusal{Reason: proxy.UnknownFeature}
+	}
+	if req.Method != "DESCRIBE" && req.Method != "SETUP" {
+		return nil // about a session, or refused by gortsplib
+	}
+	path, err := streamPath(req)
+	if err != nil {
+		return err
+	}
+	if path != c.checked {
+		v := *c.Viewer
+		v.Path, v.Authorization = path, req.Header.Get("Authorization")
+		if err := c.s.env.Gate.Check(c.ctx, &v); err != nil {
+			return err
+		}
+		c.checked = path
+	}
+	if c.feed, err = c.s.lookup(c.ctx, path); errors.Is(err, errStored) {
+		return errMoved
+	}
+	return err
+}
+
+// no is the answer to a request that is refused here.
+func (c *conn) no(req *wire.Request, r *proxy.Refusal) *wire.Response {
+	c.s.met.refused.WithLabelValues(string(r.Reason)).Inc()
+	res := r.Response(req)
+	if r.Reason == proxy.UnknownFeature {
+		res.Header.Add("Unsupported", req.Header.Get("Require")+req.Header.Get("Proxy-Require"))
+	}
+	return res
+}
+
+// streamPath is the canonical path of the stream that a request is about.
+func streamPath(req *wire.Request) (string, error) {
+	bad := &proxy.Refusal{Reason: proxy.BadRequest}
+	u, err := req.Target()
+	if err != nil {
+		return "", bad
+	}
+	p := u.EscapedPath()
+	if req.Method == "SETUP" {
+		p, _, _ = sdp.SplitTrack(p)
+	}
+	if p, err = proxy.CleanPath(p); err != nil {
+		return "", bad
+	}
+	return p, nil
+}
+
+// plain is a request as gortsplib may see it. It holds up every SETUP of a
+// player named GStreamer for a second (server_session.go:1225), and resolves
+// host names that a viewer writes into Transport (pkg/headers/transport.go:203).
+func plain(req *wire.Request) *wire.Request {
+	r := &wire.Request{Method: req.Method, URL: req.URL, Body: req.Body}
+	for _, f := range req.Header {
+		switch {
+		case strings.EqualFold(f.Name, "User-Agent"):
+			continue
+		case strings.EqualFold(f.Name, "Transport"):
+			f.Value = plainTransport(f.Value)
+		}
+		r.Header = append(r.Header, f)
+	}
+	return r
+}
+
+func plainTransport(v string) string {
+	var offers []string
+	for offer := range strings.SplitSeq(v, ",") {
+		var kept []string
+		for p := range strings.SplitSeq(offer, ";") {
+			k, _, _ := strings.Cut(strings.TrimSpace(p), "=")
+			if k != "source" && k != "destination" {
+				kept = append(kept, strings.TrimSpace(p))
+			}
+		}
+		offers = append(offers, strings.Join(kept, ";"))
+	}
+	return strings.Join(offers, ",")
+}
+
+// say answers a request that gortsplib never sees.
+func (c *conn) say(res *wire.Response) {
+	res.Header.Add("Server", serverName)
+	c.Write(res.Append(nil)) //nolint:errcheck // a dead connection shows at the next read
+}
