@@ -1,0 +1,120 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/peterbourgon/ff/v3"
+	"github.com/peterbourgon/ff/v3/ffyaml"
+
+	"weir/passthrough"
+	"weir/proxy"
+	"weir/proxy/admin"
+	"weir/proxy/front"
+	"weir/splitter"
+)
+
+// modes are the rungs there are. To add one: a folder, and a line here.
+func modes() map[string]proxy.Register {
+	return map[string]proxy.Register{
+		"splitter": splitter.Flags,
+	}
+}
+
+// defaultLadder is the ladder of all modes, in the order in which it makes sense.
+var defaultLadder = []string{"splitter"}
+
+// A config is all that flags, environment and file say.
+type config struct {
+	fs      *flag.FlagSet
+	front   *front.Options
+	admin   *admin.Options
+	origins *passthrough.Options
+	builds  map[string]proxy.Build
+
+	mode                string
+	logLevel, logFormat string
+	version             bool
+}
+
+func newConfig(name string, stderr io.Writer) *config {
+	fs := flag.NewFlagSet(name, flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	c := &config{fs: fs, front: front.Flags(fs), admin: admin.Flags(fs), origins: passthrough.Flags(fs), builds: map[string]proxy.Build{}}
+	for _, m := range slices.Sorted(maps.Keys(modes())) {
+		c.builds[m] = modes()[m](fs)
+	}
+	fs.StringVar(&c.mode, "mode", strings.Join(defaultLadder, ","), "the ladder of `modes`, left to right: the first that takes a request answers it")
+	fs.StringVar(&c.logLevel, "log.level", "info", "`debug|info|warn|error`; debug has a line for each viewer that leaves")
+	fs.StringVar(&c.logFormat, "log.format", "", "`console|json`; console on a terminal, else json")
+	fs.BoolVar(&c.version, "version", false, "say which version this is, and end")
+	fs.String("config", "", "`file` in YAML with the flags' names as keys; command line and environment go before it")
+	fs.Usage = func() { usage(fs) }
+	return c
+}
+
+// set changes a flag's default.
+func (c *config) set(name, value string) {
+	if err := c.fs.Set(name, value); err != nil {
+		panic(fmt.Sprintf("BUG: default of -%s: %v", name, err))
+	}
+	c.fs.Lookup(name).DefValue = value
+}
+
+// parse reads the command line, then the environment (WEIR_SPLITTER_LINGER for
+// -splitter.linger; blanks separate the values of repeatable flags), then the
+// file. It explains mistakes by itself where package flag has done so already.
+func (c *config) parse(args []string) error {
+	err := ff.Parse(c.fs, args,
+		ff.WithEnvVarPrefix("WEIR"), ff.WithEnvVarSplit(" "),
+		ff.WithConfigFileFlag("config"), ff.WithConfigFileParser(ffyaml.Parser))
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return err
+	case err != nil:
+		return fmt.Errorf("%w (-h tells the flags)", err)
+	case c.fs.NArg() > 0:
+		return fmt.Errorf("%q is not a flag (-h tells them)", c.fs.Arg(0))
+	}
+	return nil
+}
+
+// validate reports all mistakes together, but for those of the modes, which
+// their builds report.
+func (c *config) validate() error {
+	errs := []error{c.front.Validate(), c.origins.Validate()}
+	for _, m := range c.ladder() {
+		if c.builds[m] == nil {
+			errs = append(errs, fmt.Errorf("-mode %s: there is no mode %q (there are: %s)", c.mode, m, strings.Join(defaultLadder, ", ")))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// ladder is the modes in order.
+func (c *config) ladder() []string {
+	var l []string
+	for m := range strings.SplitSeq(c.mode, ",") {
+		if m = strings.TrimSpace(m); m != "" && !slices.Contains(l, m) {
+			l = append(l, m)
+		}
+	}
+	return l
+}
+
+// usage lists the flags by package, shortest explanation first.
+func usage(fs *flag.FlagSet) {
+	w := fs.Output()
+	fmt.Fprintf(w, "Usage: %s [flags]\n\n", fs.Name())
+	if fs.Name() == "weir" {
+		fmt.Fprint(w, "An edge node between viewers and origins, for example:\n\n  weir -origin rtsp://10.0.0.1:554\n\n"+
+			"Other commands: weir demo, weir check (each has -h).\n"+
+			"Every flag can stand in the environment (WEIR_SPLITTER_LINGER=20s) or in -config.\n\n")
+	}
+	fs.PrintDefaults()
+}

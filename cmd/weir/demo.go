@@ -1,0 +1,259 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"weir/proxy/origintest"
+	"weir/proxy/viewer"
+	"weir/splitter"
+)
+
+const (
+	demoPath  = "/live/clock"
+	demoEvery = 500 * time.Millisecond // between two of the demo's own viewers
+)
+
+// demo runs the whole product on this machine: two embedded origins, an edge in
+// front of them, and a few viewers so that there is something to see.
+func demo(ctx context.Context, in invocation) error {
+	c := newConfig("weir demo", in.stderr)
+	for name, value := range map[string]string{"rtsp": "127.0.0.1:8554", "http": "127.0.0.1:8080",
+		"splitter.udp": "127.0.0.1:8000", "log.level": "warn", "drain.notice": "0s"} {
+		c.set(name, value)
+	}
+	d := &demonstration{stdout: in.stdout}
+	c.fs.DurationVar(&d.length, "for", 0, "how long to run; 0 means until Ctrl-C")
+	c.fs.BoolVar(&d.json, "json", false, "print what happened as one JSON object, and nothing else, on standard output")
+	c.fs.IntVar(&d.viewers, "viewers", 5, "how many viewers of its own the demo starts, half a second apart")
+	if err := c.parse(in.args); err != nil {
+		return err
+	}
+	if c.front.RTSP == "" || d.viewers < 0 {
+		return errors.New("the demo needs -rtsp, and 0 or more -viewers")
+	}
+	log, level, err := c.logger(in.stderr)
+	if err != nil {
+		return err
+	}
+	return d.run(ctx, c, in, log, level)
+}
+
+// A demonstration is one run of the demo.
+type demonstration struct {
+	length  time.Duration
+	viewers int
+	json    bool
+	stdout  io.Writer
+
+	origins []*origintest.Origin
+	node    *node
+	began   time.Time
+
+	mu   sync.Mutex
+	seen []*viewer.Viewer // the demo's own, that played
+}
+
+func (d *demonstration) run(ctx context.Context, c *config, in invocation, log *zap.Logger, level zap.AtomicLevel) (err error) {
+	for range 2 {
+		o, err := origintest.New(origintest.Options{Addr: "127.0.0.1:0", Log: log})
+		if err != nil {
+			return fmt.Errorf("embedded origin: %w", err)
+		}
+		d.origins = append(d.origins, o)
+		c.set("origin", o.URL())
+	}
+	if d.node, err = newNode(c, log, level); err != nil {
+		return err
+	}
+	if d.length > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d.length)
+		defer cancel()
+	}
+	// The origins outlive the node, and the viewers end before it.
+	outer, stopOrigins := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopOrigins()
+	watching, stopViewers := context.WithCancel(outer)
+	defer stopViewers()
+	var origins, viewers sync.WaitGroup
+	for _, o := range d.origins {
+		origins.Go(func() { runOrigin(outer, o, log) })
+	}
+	d.began = time.Now()
+	d.say("%s", d.welcome())
+	viewers.Go(func() { d.watch(watching, &viewers, log) })
+
+	ended := make(chan error, 1)
+	signals := make(chan os.Signal, 2) // the node's
+	stopNode, cancelNode := context.WithCancel(outer)
+	defer cancelNode()
+	go func() { ended <- d.node.run(stopNode, signals) }()
+	var report *demoReport
+	select {
+	case <-ctx.Done():
+		report = d.report()
+		cancelNode()
+	case sig := <-in.signals:
+		report = d.report()
+		signals <- sig
+	case err = <-ended: // a part failed
+		report = d.report()
+		ended <- err
+	}
+	stopViewers()
+	viewers.Wait()
+	err = d.await(ended, in.signals, signals)
+	stopOrigins()
+	origins.Wait()
+	return errors.Join(err, d.tell(report))
+}
+
+// await waits for the node, which is told of a second signal.
+func (d *demonstration) await(ended <-chan error, from <-chan os.Signal, to chan<- os.Signal) error {
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case sig := <-from:
+			to <- sig
+		}
+	}
+}
+
+func runOrigin(ctx context.Context, o *origintest.Origin, log *zap.Logger) {
+	if err := o.Run(ctx); err != nil {
+		log.Error("embedded origin", zap.Error(err))
+	}
+}
+
+// welcome says what to open.
+func (d *demonstration) welcome() string {
+	rtsp := "rtsp://" + d.node.front.RTSPAddr().String()
+	until := "until Ctrl-C"
+	if d.length > 0 {
+		until = "for " + d.length.String()
+	}
+	return fmt.Sprintf(`Weir runs here %[1]s: two origins, one edge, and %[2]d viewers of its own.
+
+  watch    ffplay %[3]s%[4]s
+           (or mpv, gst-play-1.0; also %[3]s/live/video and %[3]s/live/radio)
+  look at  http://%[5]s/
+
+`, until, d.viewers, rtsp, demoPath, d.node.admin.Addr())
+}
+
+// watch starts the demo's viewers one after another.
+func (d *demonstration) watch(ctx context.Context, wg *sync.WaitGroup, log *zap.Logger) {
+	url := "rtsp://" + d.node.front.RTSPAddr().String() + demoPath
+	for i := range d.viewers {
+		if i > 0 && !sleep(ctx, demoEvery) {
+			return
+		}
+		wg.Go(func() {
+			if err := d.view(ctx, url, i); err != nil && ctx.Err() == nil {
+				log.Warn("viewer", zap.Int("number", i+1), zap.Error(err))
+			}
+		})
+	}
+}
+
+func (d *demonstration) view(ctx context.Context, url string, i int) error {
+	v, err := viewer.Open(ctx, viewer.Options{URL: url, UserAgent: "weir demo, viewer " + strconv.Itoa(i+1)})
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.seen = append(d.seen, v)
+	d.mu.Unlock()
+	return v.Run(ctx)
+}
+
+func sleep(ctx context.Context, dur time.Duration) bool {
+	t := time.NewTimer(dur)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// A demoReport is what happened. Milliseconds are from a viewer's dial.
+type demoReport struct {
+	Seconds         float64 `json:"seconds"`
+	Viewers         int     `json:"viewers"` // of the demo's own that played
+	LivePulls       int     `json:"live_pulls"`
+	OriginConns     int     `json:"origin_connections"`
+	BytesFromOrigin uint64  `json:"bytes_from_origin"`
+	BytesToViewers  uint64  `json:"bytes_to_viewers"` // strangers' included
+	PacketsLost     uint64  `json:"packets_lost"`
+	FirstKeyP50     float64 `json:"first_key_frame_ms_p50"`
+	FirstKeyMax     float64 `json:"first_key_frame_ms_max"`
+}
+
+func (d *demonstration) report() *demoReport {
+	r := &demoReport{Seconds: time.Since(d.began).Seconds()}
+	for _, o := range d.origins {
+		c := o.Counts()
+		r.LivePulls += c.Pulls
+		r.OriginConns += c.Connections
+	}
+	for _, p := range d.node.parts {
+		if st, ok := p.Part.Status().(splitter.Status); ok {
+			r.BytesToViewers += st.SentBytes
+			for _, f := range st.Feeds {
+				r.BytesFromOrigin += f.InBytes
+			}
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var keys []time.Duration
+	for _, v := range d.seen {
+		st := v.Stats()
+		r.PacketsLost += st.Lost
+		if st.Packets > 0 {
+			r.Viewers++
+		}
+		if st.FirstKeyAfter > 0 {
+			keys = append(keys, st.FirstKeyAfter)
+		}
+	}
+	if slices.Sort(keys); len(keys) > 0 {
+		r.FirstKeyP50 = milliseconds(keys[len(keys)/2])
+		r.FirstKeyMax = milliseconds(keys[len(keys)-1])
+	}
+	return r
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// tell prints the report.
+func (d *demonstration) tell(r *demoReport) error {
+	if d.json {
+		return json.NewEncoder(d.stdout).Encode(r)
+	}
+	d.say("\nIn %.1f s, %d viewers got %.1f MB, for which the origins sent %.1f MB in %d pull(s).\n"+
+		"First key frame %.1f ms after the dial (median; the slowest, who waited for the source, %.1f ms). Packets lost: %d.\n",
+		r.Seconds, r.Viewers, float64(r.BytesToViewers)/1e6, float64(r.BytesFromOrigin)/1e6, r.LivePulls, r.FirstKeyP50, r.FirstKeyMax, r.PacketsLost)
+	return nil
+}
+
+// say prints for people.
+func (d *demonstration) say(format string, args ...any) {
+	if !d.json {
+		fmt.Fprintf(d.stdout, format, args...)
+	}
+}
