@@ -77,16 +77,21 @@ func (r *Refusal) Error() string {
 
 func (r *Refusal) Unwrap() error { return r.Err }
 
-// RTSP returns the status code and reason phrase for an RTSP viewer.
+// RTSP returns the status code and reason phrase for an RTSP viewer. A reason
+// that is not in the table is 500.
 func (r *Refusal) RTSP() (code int, phrase string) {
-	c := codes[r.Reason]
-	return c.rtsp, c.phrase
+	if c, ok := codes[r.Reason]; ok {
+		return c.rtsp, c.phrase
+	}
+	return http.StatusInternalServerError, "Internal Error"
 }
 
-// HTTP returns the status code and a sentence for an HTTP viewer.
+// HTTP returns the status code and a sentence for an HTTP viewer; 500 as above.
 func (r *Refusal) HTTP() (code int, phrase string) {
-	c := codes[r.Reason]
-	return c.http, c.phrase
+	if c, ok := codes[r.Reason]; ok {
+		return c.http, c.phrase
+	}
+	return http.StatusInternalServerError, "Internal Error"
 }
 
 // Refused returns err as a Refusal. What is none becomes OriginSlow if a

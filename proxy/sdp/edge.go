@@ -88,13 +88,14 @@ func attributes(lines []string, put func(string)) {
 // drops reports whether an attribute stays between origin and edge. A URL in a
 // value would tell viewers where the origin is.
 func drops(a string) bool {
-	key, value, _ := strings.Cut(a, ":")
+	key, _, _ := strings.Cut(a, ":")
 	for _, d := range dropped {
 		if strings.EqualFold(strings.TrimSpace(key), d) {
 			return true
 		}
 	}
-	return strings.Contains(value, "rtsp://") || strings.Contains(value, "rtsps://")
+	a = strings.ToLower(a)
+	return strings.Contains(a, "rtsp://") || strings.Contains(a, "rtsps://")
 }
 
 // SplitTrack cuts the control of one of Edge's tracks off the end of a path or

@@ -71,10 +71,11 @@ type Response struct {
 	Raw    []byte // the whole message, byte by byte, if it was read
 }
 
-// A Frame is interleaved data (RFC 2326 §10.12).
+// A Frame is interleaved data (RFC 2326 §10.12). It is valid until the next
+// message is read.
 type Frame struct {
 	Channel byte
-	Payload []byte // at most 65535 bytes; valid until the next message is read
+	Payload []byte // at most 65535 bytes
 }
 
 // Append appends the request to b as it goes on the wire. Content-Length is

@@ -36,9 +36,9 @@ func Code(err error) (int, string) {
 
 // A Reader reads messages one after another. It is for one goroutine.
 type Reader struct {
-	br      *bufio.Reader
-	raw     []byte // of the message being read
-	payload []byte // reused by frames
+	br    *bufio.Reader
+	raw   []byte // of the message being read
+	frame Frame  // reused
 }
 
 // NewReader returns a Reader of br. Bytes behind the last message read stay in
@@ -53,7 +53,7 @@ func (r *Reader) Next() (any, error) {
 		return nil, err
 	}
 	if c == '$' {
-		return r.frame()
+		return r.readFrame()
 	}
 	r.raw = nil
 	line, err := r.line()
@@ -95,20 +95,21 @@ func (r *Reader) first() (byte, error) {
 	return 0, fmt.Errorf("%w: endless blank lines", ErrMalformed)
 }
 
-func (r *Reader) frame() (*Frame, error) {
-	var h [4]byte
-	if _, err := io.ReadFull(r.br, h[:]); err != nil {
+func (r *Reader) readFrame() (*Frame, error) {
+	h, err := r.br.Peek(4)
+	if err != nil {
 		return nil, noEOF(err)
 	}
-	n := int(h[2])<<8 | int(h[3])
-	if cap(r.payload) < n {
-		r.payload = make([]byte, n)
+	channel, n := h[1], int(h[2])<<8|int(h[3])
+	r.br.Discard(4) //nolint:errcheck // it has just been peeked
+	if cap(r.frame.Payload) < n {
+		r.frame.Payload = make([]byte, n)
 	}
-	p := r.payload[:n]
-	if _, err := io.ReadFull(r.br, p); err != nil {
+	r.frame = Frame{Channel: channel, Payload: r.frame.Payload[:n]}
+	if _, err := io.ReadFull(r.br, r.frame.Payload); err != nil {
 		return nil, noEOF(err)
 	}
-	return &Frame{Channel: h[1], Payload: p}, nil
+	return &r.frame, nil
 }
 
 // line reads up to LF and returns it without the line end.
@@ -195,10 +196,11 @@ func (r *Reader) header() (Header, error) {
 			return nil, fmt.Errorf("%w: control byte in header", ErrMalformed)
 		}
 		if line[0] == ' ' || line[0] == '\t' {
-			if len(h) == 0 {
-				return nil, fmt.Errorf("%w: folded first line", ErrMalformed)
+			// To some readers a line of blanks ends the header, and a folded length is none.
+			if len(h) == 0 || trim(line) == "" || strings.EqualFold(h[len(h)-1].Name, "Content-Length") {
+				return nil, fmt.Errorf("%w: folded line %.40q", ErrMalformed, line)
 			}
-			h[len(h)-1].Value += " " + trim(line)
+			h[len(h)-1].Value = strings.TrimLeft(h[len(h)-1].Value+" "+trim(line), " ")
 			continue
 		}
 		name, value, ok := bytes.Cut(line, []byte(":"))
