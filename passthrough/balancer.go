@@ -191,7 +191,7 @@ func (b *Balancer) Ready() error {
 	tried := false
 	for _, o := range all {
 		s := o.status()
-		if s.Up {
+		if s.State == "up" {
 			return nil
 		}
 		tried = tried || s.Dials > 0

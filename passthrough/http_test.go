@@ -84,7 +84,7 @@ func TestHTTPThrough(t *testing.T) {
 	f("/folder/", "/base/folder/")
 	f("/two%20words", "/base/two%20words")
 	f("", "/base/")
-	if s := status(b)[1]; s.Dials != 1 || !s.Up {
+	if s := status(b)[1]; s.Dials != 1 || s.State != "up" {
 		t.Errorf("five requests, status = %+v, want one dial", s)
 	}
 }

@@ -118,9 +118,6 @@ func newOrigin(raw string) (*origin, error) {
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		return nil, fmt.Errorf("port %s is not one of 1 to 65535", port)
 	}
-	if u.Path == "" {
-		u.Path = "/"
-	}
 	addr := net.JoinHostPort(u.Hostname(), port)
 	return &origin{name: strings.TrimSuffix(addr+u.EscapedPath(), "/"), addr: addr, url: u}, nil
 }

@@ -29,11 +29,14 @@ func (o *origin) rtsp() bool { return strings.HasPrefix(o.url.Scheme, "rtsp") }
 // target is the URL to ask this origin for; escaped is a path as it stands in a
 // URL. A source has a URL of its own, whatever it is asked for.
 func (o *origin) target(escaped string) *url.URL {
+	u := *o.url
 	if o.path != "" {
-		u := *o.url
 		return &u
 	}
-	return o.url.JoinPath(escaped)
+	if u.Path == "" {
+		u.Path = "/" // else JoinPath would make the path relative
+	}
+	return u.JoinPath(escaped)
 }
 
 // tls is nil where the origin speaks in the clear.
@@ -84,7 +87,7 @@ func (o *origin) redact(text string) string {
 			secrets = append(secrets, password, "***", url.QueryEscape(password), "***", url.PathEscape(password), "***")
 		}
 	}
-	if o.path != "" && o.url.Path != "/" { // a source: see newSource
+	if o.path != "" && len(o.url.Path) > 1 { // a source: see newSource
 		secrets = append(secrets, o.url.EscapedPath(), "/***", o.url.Path, "/***")
 	}
 	return strings.NewReplacer(secrets...).Replace(text)
@@ -97,9 +100,20 @@ type OriginStatus struct {
 	Path        string    `json:"path,omitempty"` // of a source: the one path it is for
 	Dials       uint64    `json:"dials"`
 	Failures    uint64    `json:"failures"` // of dials
-	Up          bool      `json:"up"`       // the last dial worked
+	State       string    `json:"state"`    // up or down, as the last dial was; idle before the first
 	LastError   string    `json:"last_error,omitempty"`
 	LastErrorAt time.Time `json:"last_error_at,omitzero"`
+}
+
+// state is a word for the last dial; mu is held.
+func (o *origin) state() string {
+	switch {
+	case o.dials == 0:
+		return "idle"
+	case o.up:
+		return "up"
+	}
+	return "down"
 }
 
 func (o *origin) status() OriginStatus {
@@ -107,7 +121,7 @@ func (o *origin) status() OriginStatus {
 	defer o.mu.Unlock()
 	return OriginStatus{
 		Name: o.name, Scheme: o.url.Scheme, Path: o.path,
-		Dials: o.dials, Failures: o.failures, Up: o.up,
+		Dials: o.dials, Failures: o.failures, State: o.state(),
 		LastError: o.lastErr, LastErrorAt: o.lastErrAt,
 	}
 }
