@@ -4,7 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"io"
+	"net"
 	"os"
 	"strings"
 	"sync"
@@ -104,13 +104,17 @@ func (f *Front) options(req *wire.Request) *wire.Response {
 	return res
 }
 
-func (f *Front) answer(c io.Writer, res *wire.Response) error {
+// answer writes an answer of the front's own. No deadline is left behind: the
+// connection may be handed on, and its writes be cut long after.
+func (f *Front) answer(c net.Conn, res *wire.Response) error {
 	res.Header.Add("Server", "Weir")
-	if d, ok := c.(interface{ SetWriteDeadline(time.Time) error }); ok {
-		d.SetWriteDeadline(time.Now().Add(f.cfg.FirstByte)) //nolint:errcheck // the write says it
+	if err := c.SetWriteDeadline(time.Now().Add(f.cfg.FirstByte)); err != nil {
+		return err
 	}
-	_, err := c.Write(res.Append(nil))
-	return err
+	if _, err := c.Write(res.Append(nil)); err != nil {
+		return err
+	}
+	return c.SetWriteDeadline(time.Time{})
 }
 
 // rtspViewer says who sent a request and for what. SETUP names a track, the gate
