@@ -30,7 +30,7 @@ func TestScripts(t *testing.T) {
 		Dir:   "testdata",
 		Setup: freePorts,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"await": await, "signal": sendSignal, "rtsp": rtsp, "jsonnum": jsonnum, "lines": lines,
+			"await": await, "signal": sendSignal, "rtsp": rtsp, "get": get, "jsonnum": jsonnum, "lines": lines,
 		},
 		Condition: func(cond string) (bool, error) {
 			if name, ok := strings.CutPrefix(cond, "have:"); ok {

@@ -161,6 +161,18 @@ func dial(addr string) error {
 	return err
 }
 
+// get prints what an HTTP GET answers.
+func get(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: get url")
+	}
+	res, err := http.Get(args[0])
+	ts.Check(err)
+	defer res.Body.Close()
+	_, err = io.Copy(ts.Stdout(), res.Body)
+	ts.Check(err)
+}
+
 func holds(url, status, text string) (bool, string) {
 	res, err := http.Get(url)
 	if err != nil {

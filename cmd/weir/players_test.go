@@ -1,0 +1,173 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"weir/proxy/origintest"
+	"weir/proxy/proxytest"
+	"weir/splitter"
+)
+
+// playFor is how long each real player plays. The issue of this program is that
+// they get pictures and sound without an error.
+const playFor = 10 * time.Second
+
+// TestPlayers plays live through a whole edge with the players that people use.
+func TestPlayers(t *testing.T) {
+	n, origin := startEdge(t)
+	_ = origin
+	url := "rtsp://" + n.front.RTSPAddr().String() + demoPath
+	for _, transport := range []string{"tcp", "udp"} {
+		t.Run("ffmpeg/"+transport, func(t *testing.T) {
+			t.Parallel()
+			ffmpegPlays(t, url, transport)
+		})
+		t.Run("gstreamer/"+transport, func(t *testing.T) {
+			t.Parallel()
+			out := gstreamer(t, url, transport, playFor, nil)
+			if v, a := buffers(out, "video"), buffers(out, "audio"); v < 200 || a < 350 {
+				t.Errorf("%d pictures and %d pieces of sound in %v, want about 250 and 470:\n%s", v, a, playFor, tail(out))
+			}
+		})
+	}
+}
+
+// TestPlayerSurvivesOutage: the source is away for a second and a half, and
+// GStreamer over UDP goes on as if nothing had been.
+func TestPlayerSurvivesOutage(t *testing.T) {
+	n, origin := startEdge(t)
+	url := "rtsp://" + n.front.RTSPAddr().String() + demoPath
+	out := gstreamer(t, url, "udp", playFor, func() {
+		feed := func() splitter.FeedStatus {
+			for _, p := range n.parts {
+				if st, ok := p.Part.Status().(splitter.Status); ok && len(st.Feeds) == 1 {
+					return st.Feeds[0]
+				}
+			}
+			return splitter.FeedStatus{}
+		}
+		proxytest.Eventually(t, 5*time.Second, "feed up", func() bool { return feed().State == "up" && feed().SinceS > 3 })
+		origin.Die()
+		died := time.Now()
+		proxytest.Eventually(t, 3*time.Second, "outage", func() bool { return time.Since(died) > 1500*time.Millisecond })
+		if err := origin.Revive(); err != nil {
+			t.Error(err)
+		}
+		proxytest.Eventually(t, 3*time.Second, "feed up again", func() bool { return feed().State == "up" && feed().Pulls == 2 })
+	})
+	// 1.5 s of outage, and up to a group of pictures until the next key frame.
+	if v, a := buffers(out, "video"), buffers(out, "audio"); v < 150 || a < 280 {
+		t.Errorf("%d pictures and %d pieces of sound in %v with an outage of 1.5 s, want about 190 and 350:\n%s", v, a, playFor, tail(out))
+	}
+}
+
+// startEdge runs an edge and its origin in this process until the test ends.
+func startEdge(t *testing.T) (*node, *origintest.Origin) {
+	t.Helper()
+	origin, err := origintest.New(origintest.Options{Addr: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newConfig("weir", os.Stderr)
+	err = c.parse([]string{"-rtsp", "127.0.0.1:0", "-http", "", "-admin", "127.0.0.1:0", "-splitter.udp", "127.0.0.1:0", "-origin", origin.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := newNode(c, proxytest.Logger(t), zap.NewAtomicLevel())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 2)
+	go func() { done <- origin.Run(ctx) }()
+	go func() { done <- n.run(ctx, nil) }()
+	t.Cleanup(func() {
+		cancel()
+		for range 2 {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	return n, origin
+}
+
+// need skips a test where a program is missing; make test installs it where it
+// may, and CI sets the variable that makes its absence a failure.
+func need(t *testing.T, program string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("%s is not installed", program)
+		}
+		t.Skipf("%s is not installed (Debian: apt-get install ffmpeg gstreamer1.0-tools gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav)", program)
+	}
+}
+
+// ffmpegPlays decodes all, and counts it.
+func ffmpegPlays(t *testing.T, url, transport string) {
+	need(t, "ffmpeg")
+	ctx, cancel := context.WithTimeout(context.Background(), playFor+20*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "ffmpeg", "-nostdin", "-v", "warning", "-rtsp_transport", transport, "-i", url,
+		"-t", "10", "-f", "framecrc", "-")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil || stderr.Len() > 0 {
+		t.Errorf("ffmpeg: %v\n%s", err, stderr.String())
+	}
+	frames := map[string]int{}
+	for line := range strings.Lines(string(out)) {
+		track, _, _ := strings.Cut(line, ",")
+		frames[track]++
+	}
+	if frames["0"] < 240 || frames["1"] < 450 {
+		t.Errorf("ffmpeg decoded %d pictures and %d pieces of sound of 10 s, want about 250 and 470", frames["0"], frames["1"])
+	}
+}
+
+// gstreamer decodes and presents in time until the time is over; meanwhile runs
+// beside it. It returns what the player said.
+func gstreamer(t *testing.T, url, transport string, length time.Duration, meanwhile func()) string {
+	need(t, "gst-launch-1.0")
+	ctx, cancel := context.WithTimeout(context.Background(), length)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "gst-launch-1.0", "-v",
+		"rtspsrc", "location="+url, "protocols="+transport, "latency=500", "name=s",
+		"s.", "!", "application/x-rtp,media=video", "!", "rtph264depay", "!", "avdec_h264", "!", "fakesink", "name=video", "sync=true", "silent=false",
+		"s.", "!", "application/x-rtp,media=audio", "!", "rtpmp4gdepay", "!", "avdec_aac", "!", "fakesink", "name=audio", "sync=true", "silent=false")
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if meanwhile != nil {
+		meanwhile()
+	}
+	if err := cmd.Wait(); err != nil && ctx.Err() == nil {
+		t.Errorf("gst-launch-1.0: %v", err)
+	}
+	if m := regexp.MustCompile(`(?m)^(ERROR|WARNING).*`).FindString(out.String()); m != "" {
+		t.Errorf("gst-launch-1.0: %s\n%s", m, tail(out.String()))
+	}
+	return out.String()
+}
+
+// buffers counts what came to a sink.
+func buffers(out, sink string) int {
+	return strings.Count(out, "GstFakeSink:"+sink+": last-message = chain")
+}
+
+func tail(s string) string { return s[max(0, len(s)-2000):] }
