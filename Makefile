@@ -1,0 +1,53 @@
+# make help tells what there is.
+
+GO       ?= go
+# What the end-to-end tests play with, and what the race detector needs.
+PROGRAMS := ffmpeg ffprobe gst-launch-1.0 gcc
+ELEMENTS := rtspsrc rtph264depay h264parse avdec_h264 avdec_aac
+PACKAGES := ffmpeg gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
+            gstreamer1.0-plugins-bad gstreamer1.0-libav gcc libc6-dev
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## the binary, ./weir
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o weir ./cmd/weir
+
+.PHONY: demo
+demo: ## the whole product on this machine, until Ctrl-C
+	$(GO) run ./cmd/weir demo
+
+.PHONY: test
+test: deps lint ## everything that must hold: lint, unit, end-to-end with real players
+	$(GO) test -race -run '^$$' ./... >/dev/null # compiles all at once
+	$(GO) test -race -p 1 -timeout 8m ./...
+
+.PHONY: lint
+lint: ## gofmt, vet, staticcheck, and builds for other systems
+	@files=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$files" || { echo "not gofmt'ed:"; echo "$$files"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	GOOS=darwin $(GO) build -o /dev/null ./cmd/weir
+	GOOS=windows $(GO) build -o /dev/null ./cmd/weir
+
+.PHONY: deps
+deps: ## what the tests need from Debian, where it is missing and may be installed
+	@missing=; for p in $(PROGRAMS); do command -v $$p >/dev/null || missing="$$missing $$p"; done; \
+	for e in $(ELEMENTS); do gst-inspect-1.0 --exists $$e 2>/dev/null || missing="$$missing $$e"; done; \
+	test -z "$$missing" && exit 0; echo "missing:$$missing"; \
+	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(PACKAGES); \
+	else echo "not root on Debian: install them yourself ($(PACKAGES)); tests that need them are skipped"; fi
+
+.PHONY: bench
+bench: ## the benchmarks; one for each promise of speed
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for ten seconds
+	@for pkg in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+			echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime 10s $$pkg || exit 1; done; done
