@@ -13,14 +13,12 @@ import (
 	"flag"
 	"fmt"
 	"net"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
-	"golang.org/x/sync/errgroup"
 
 	"weir/proxy"
 )
@@ -32,8 +30,9 @@ type Options struct {
 	// FirstByte is how long a new connection may take to send its first request.
 	// Too little refuses viewers on bad lines, too much lets silent connections pile up.
 	FirstByte time.Duration // default 10s
-	// Idle is how long a connection may carry nothing in either direction. Less
-	// than 2m cuts paused players between two of their keep-alives.
+	// Idle is how long an RTSP connection may carry nothing in either direction,
+	// and an HTTP one wait for its next request. Less than 2m cuts paused players
+	// between two of their keep-alives, much keeps those who have gone silently.
 	Idle time.Duration // default 2m
 	// DrainNotice is how long the node says that it is going before it stops
 	// accepting: as long as load balancers need to see it.
@@ -49,9 +48,9 @@ func Flags(fs *flag.FlagSet) *Options {
 	fs.StringVar(&o.HTTP, "http", ":8080", "viewers' HTTP `address`; empty turns it off")
 	fs.StringVar(&o.RTSP, "rtsp", ":8554", "viewers' RTSP `address`; empty turns it off")
 	fs.DurationVar(&o.FirstByte, "front.first-byte", 10*time.Second, "how long a new connection may take to send its first request; too little refuses viewers on bad lines, too much lets silent connections pile up")
-	fs.DurationVar(&o.Idle, "front.idle", 2*time.Minute, "how long a connection may carry nothing in either direction; under 2m cuts paused players between keep-alives")
-	fs.DurationVar(&o.DrainNotice, "drain.notice", 5*time.Second, "after SIGTERM, how long the node says it is going before it stops accepting; less than a load balancer's check interval loses viewers")
-	fs.DurationVar(&o.DrainTimeout, "drain.timeout", 5*time.Minute, "after the notice, how long viewers may stay; the last tenth is spent closing who is left, one by one")
+	fs.DurationVar(&o.Idle, "front.idle", 2*time.Minute, "how long an RTSP connection may carry nothing in either direction, and an HTTP one wait for its next request; under 2m cuts paused players between keep-alives, much keeps those who have gone silently")
+	fs.DurationVar(&o.DrainNotice, "drain.notice", 5*time.Second, "after SIGTERM, how long the node says it is going before it stops accepting; less than a load balancer's check interval loses viewers, more makes restarts slow")
+	fs.DurationVar(&o.DrainTimeout, "drain.timeout", 5*time.Minute, "after the notice, how long viewers may stay; little cuts them, much keeps the old node; the last tenth is spent closing who is left, one by one")
 	return o
 }
 
@@ -61,16 +60,15 @@ func (o *Options) Validate() error {
 	if o.HTTP == "" && o.RTSP == "" {
 		errs = append(errs, errors.New("-http and -rtsp are both empty: nobody could come in"))
 	}
-	for name, d := range map[string]time.Duration{"-front.first-byte": o.FirstByte, "-front.idle": o.Idle} {
-		if d <= 0 {
-			errs = append(errs, fmt.Errorf("%s %v: must be more than 0", name, d))
+	check := func(bad bool, name string, d time.Duration, want string) {
+		if bad {
+			errs = append(errs, fmt.Errorf("%s %v: must %s", name, d, want))
 		}
 	}
-	for name, d := range map[string]time.Duration{"-drain.notice": o.DrainNotice, "-drain.timeout": o.DrainTimeout} {
-		if d < 0 {
-			errs = append(errs, fmt.Errorf("%s %v: must not be negative", name, d))
-		}
-	}
+	check(o.FirstByte <= 0, "-front.first-byte", o.FirstByte, "be more than 0")
+	check(o.Idle <= 0, "-front.idle", o.Idle, "be more than 0")
+	check(o.DrainNotice < 0, "-drain.notice", o.DrainNotice, "not be negative")
+	check(o.DrainTimeout < 0, "-drain.timeout", o.DrainTimeout, "not be negative")
 	return errors.Join(errs...)
 }
 
@@ -91,9 +89,9 @@ type Front struct {
 	draining     atomic.Bool
 	drainTimeout atomic.Int64 // ns
 
-	mu    sync.Mutex
-	conns map[*conn]context.CancelFunc // RTSP connections being served
-	empty chan struct{}                // closed when conns becomes empty while leaving; nil before
+	mu      sync.Mutex
+	viewers map[any]context.CancelFunc // RTSP connections (*conn) and HTTP requests (*http.Request) being served
+	empty   chan struct{}              // closed when viewers becomes empty; nil while nobody waits for it
 }
 
 var (
@@ -103,7 +101,7 @@ var (
 
 // New binds the listeners.
 func New(cfg Config) (*Front, error) {
-	f := &Front{cfg: cfg, log: cfg.Log.Named("front"), conns: map[*conn]context.CancelFunc{}}
+	f := &Front{cfg: cfg, log: cfg.Log.Named("front"), viewers: map[any]context.CancelFunc{}}
 	f.drainTimeout.Store(int64(cfg.DrainTimeout))
 	var err error
 	if f.rtsp, err = listen("rtsp", cfg.RTSP, cfg, f.log); err != nil {
@@ -116,7 +114,7 @@ func New(cfg Config) (*Front, error) {
 	return f, nil
 }
 
-// HTTPAddr and RTSPAddr are the addresses bound; nil if off.
+// HTTPAddr is the address bound for HTTP; nil if off.
 func (f *Front) HTTPAddr() net.Addr { return f.http.addr() }
 
 // RTSPAddr is the address bound for RTSP; nil if off.
@@ -128,43 +126,29 @@ func (f *Front) Run(ctx context.Context) error {
 	// Viewers outlive ctx: that is what draining means. They end by leave.
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	var wg sync.WaitGroup
-	var run errgroup.Group
+	var wg, accepting sync.WaitGroup
+	served := make(chan error, 1) // HTTP's end
 	if f.rtsp != nil {
-		run.Go(func() error { f.acceptRTSP(serving, &wg); return nil })
+		accepting.Go(func() { f.acceptRTSP(serving, &wg) })
 	}
 	srv := f.httpServer(serving)
 	if f.http != nil {
-		run.Go(func() error { return serveHTTP(srv, f.http) })
+		go func() { served <- serveHTTP(srv, f.http) }()
+	} else {
+		served <- nil
 	}
 	f.log.Info("started", zap.Stringer("rtsp", addrString{f.rtsp}), zap.Stringer("http", addrString{f.http}))
 	<-ctx.Done()
 	f.Drain()
 	f.rtsp.Close()
+	accepting.Wait() // the last one who came in is among those to be waited for
 	f.leave(srv)
 	stop()
 	wg.Wait()
-	err := run.Wait()
+	<-f.gone() // net/http waits for no handler whose connection it has closed
+	err := <-served
 	f.log.Info("stopped")
 	return err
-}
-
-// leave returns when the last viewer has gone or been told to go.
-func (f *Front) leave(srv *http.Server) {
-	timeout := time.Duration(f.drainTimeout.Load())
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	done := make(chan struct{})
-	go f.shutdownHTTP(ctx, srv, done)
-	f.leaveRTSP(ctx, timeout/10)
-	<-done
-}
-
-func (f *Front) shutdownHTTP(ctx context.Context, srv *http.Server, done chan<- struct{}) {
-	defer close(done)
-	if err := srv.Shutdown(ctx); err != nil {
-		srv.Close() //nolint:errcheck // those who are left have had their time
-	}
 }
 
 // Drain makes OPTIONS say 503, so that load balancers look elsewhere.

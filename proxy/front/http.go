@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 
 	"go.uber.org/zap"
@@ -16,13 +17,14 @@ import (
 const maxHTTPHeader = 64 << 10
 
 func (f *Front) httpServer(ctx context.Context) *http.Server {
+	errorLog, _ := zap.NewStdLogAt(f.log, zap.WarnLevel) // fails for an unknown level only
 	return &http.Server{
 		Handler:           http.HandlerFunc(f.serveHTTP),
 		ReadHeaderTimeout: f.cfg.FirstByte,
 		IdleTimeout:       f.cfg.Idle,
 		MaxHeaderBytes:    maxHTTPHeader,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ErrorLog:          zap.NewStdLog(f.log.WithOptions(zap.IncreaseLevel(zap.WarnLevel))),
+		ErrorLog:          errorLog,
 	}
 }
 
@@ -39,8 +41,9 @@ func (f *Front) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no tunnels here", http.StatusMethodNotAllowed)
 		return
 	}
-	path, err := proxy.CleanPath(r.URL.EscapedPath())
-	if err != nil {
+	escaped := r.URL.EscapedPath()
+	path, err := proxy.CleanPath(escaped)
+	if err != nil || r.URL.Opaque != "" { // "http:cam" has no path to be checked
 		(&proxy.Refusal{Reason: proxy.BadRequest}).WriteHTTP(w)
 		return
 	}
@@ -49,12 +52,15 @@ func (f *Front) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		proxy.Refused(err).WriteHTTP(w)
 		return
 	}
-	r.URL.Scheme, r.URL.Host = "", ""
-	r.URL.Path, r.URL.RawPath = path, ""
-	if v.Path != "/" && strings.HasSuffix(r.RequestURI, "/") {
-		r.URL.Path += "/" // origins tell a folder from a file by it
+	if path != "/" && strings.HasSuffix(escaped, "/") {
+		path += "/" // origins tell a folder from a file by it
 	}
-	f.cfg.Handler.ServeHTTP(w, r.WithContext(proxy.WithViewer(r.Context(), v)))
+	*r.URL = url.URL{Path: path, RawQuery: r.URL.RawQuery}
+	ctx, cancel := context.WithCancel(proxy.WithViewer(r.Context(), v))
+	f.add(r, cancel)
+	defer f.remove(r)
+	defer cancel()
+	f.cfg.Handler.ServeHTTP(w, r.WithContext(ctx))
 }
 
 func httpViewer(r *http.Request, path string) *proxy.Viewer {

@@ -157,6 +157,15 @@ func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 	return n, err
 }
 
+// CloseWrite is what net/http looks for so that an answer to a request of which
+// bytes are left unread is not lost to a reset.
+func (c *conn) CloseWrite() error {
+	if c.tcp == nil {
+		return errors.ErrUnsupported
+	}
+	return c.tcp.CloseWrite()
+}
+
 func (c *conn) sent(n int) {
 	c.l.out.Add(uint64(n))
 	c.moved.Add(uint64(n))

@@ -8,7 +8,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -93,7 +92,8 @@ func (f *Front) firstRequest(c *rtspConn) (*wire.Request, error) {
 	}
 }
 
-// options tells load balancers whether to send viewers here.
+// options tells load balancers whether to send viewers here. After the notice
+// nobody is accepted any more: until then it is not worth asking again.
 func (f *Front) options(req *wire.Request) *wire.Response {
 	if f.draining.Load() {
 		return (&proxy.Refusal{Reason: proxy.Draining, RetryAfter: f.cfg.DrainNotice}).Response(req)
@@ -122,7 +122,7 @@ func (f *Front) answer(c net.Conn, res *wire.Response) error {
 func rtspViewer(c *conn, req *wire.Request) (*proxy.Viewer, error) {
 	bad := &proxy.Refusal{Reason: proxy.BadRequest}
 	u, err := req.Target()
-	if err != nil {
+	if err != nil || u.Opaque != "" { // "rtsp:cam" has no path to be checked
 		return nil, bad
 	}
 	escaped, query := u.EscapedPath(), u.RawQuery
@@ -144,74 +144,16 @@ func rtspViewer(c *conn, req *wire.Request) (*proxy.Viewer, error) {
 	}, nil
 }
 
-func (f *Front) add(c *conn, cancel context.CancelFunc) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.conns[c] = cancel
-}
-
-func (f *Front) remove(c *conn) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.conns, c)
-	if f.empty != nil && len(f.conns) == 0 {
-		close(f.empty)
-		f.empty = nil
-	}
-}
-
-// leaveRTSP waits for the RTSP viewers to go by themselves until ctx is nearly
-// over, and spends the time that is left, the given span, telling the rest to
-// go one by one: all at once they would come back as one herd.
-func (f *Front) leaveRTSP(ctx context.Context, span time.Duration) {
-	f.mu.Lock()
-	if len(f.conns) == 0 {
-		f.mu.Unlock()
-		return
-	}
-	empty := make(chan struct{})
-	f.empty = empty
-	f.mu.Unlock()
-
-	end, _ := ctx.Deadline()
-	if !wait(time.Until(end)-span, empty) {
-		return
-	}
-	f.mu.Lock()
-	left := make([]context.CancelFunc, 0, len(f.conns))
-	for _, cancel := range f.conns {
-		left = append(left, cancel)
-	}
-	f.mu.Unlock()
-	f.log.Info("closing the last viewers", zap.Int("connections", len(left)), zap.Duration("within", span))
-	for _, cancel := range left {
-		cancel()
-		if !wait(span/time.Duration(len(left)), empty) {
-			return
-		}
-	}
-}
-
-// wait reports whether d passed before done was closed.
-func wait(d time.Duration, done <-chan struct{}) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-done:
-		return false
-	}
-}
-
 // An rtspConn is a conn that reads its first request again, and fails a Read
 // when nothing has moved in either direction for the idle time: RTSP has no
 // limit of its own, and a paused or dead player would stay for ever.
 type rtspConn struct {
 	*conn
 	idle   time.Duration
-	replay []byte       // to be read before the rest; used by the reading goroutine
-	limit  atomic.Int64 // the user's read deadline in Unix ns; 0 for none
+	replay []byte // to be read before the rest; used by the reading goroutine
+
+	mu    sync.Mutex // also held while the socket's deadline is set: the last to come must know best
+	limit time.Time  // the caller's read deadline; zero for none
 }
 
 // Read is for one goroutine at a time.
@@ -225,7 +167,10 @@ func (c *rtspConn) Read(b []byte) (int, error) {
 	}
 	for {
 		moved := c.moved.Load()
-		if err := c.arm(); err != nil {
+		c.mu.Lock()
+		err := c.arm()
+		c.mu.Unlock()
+		if err != nil {
 			return 0, err
 		}
 		n, err := c.conn.Read(b)
@@ -236,26 +181,26 @@ func (c *rtspConn) Read(b []byte) (int, error) {
 	}
 }
 
+// arm needs mu.
 func (c *rtspConn) arm() error {
 	d := time.Now().Add(c.idle)
-	if l := c.limit.Load(); l != 0 && l < d.UnixNano() {
-		d = time.Unix(0, l)
+	if !c.limit.IsZero() && c.limit.Before(d) {
+		d = c.limit
 	}
 	return c.Conn.SetReadDeadline(d)
 }
 
 func (c *rtspConn) pastLimit() bool {
-	l := c.limit.Load()
-	return l != 0 && time.Now().UnixNano() >= l
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.limit.IsZero() && !time.Now().Before(c.limit)
 }
 
 // SetReadDeadline sets a limit besides the idle one.
 func (c *rtspConn) SetReadDeadline(t time.Time) error {
-	if t.IsZero() {
-		c.limit.Store(0)
-	} else {
-		c.limit.Store(t.UnixNano())
-	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.limit = t
 	return c.arm()
 }
 

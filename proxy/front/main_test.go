@@ -1,0 +1,9 @@
+package front
+
+import (
+	"testing"
+
+	"weir/proxy/proxytest"
+)
+
+func TestMain(m *testing.M) { proxytest.Main(m) }
