@@ -126,7 +126,7 @@ func (c *conn) rest(s *session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.play == s {
-		c.play = nil
+		c.play, s.at = nil, cursor{} // a cursor left behind keeps all that follows alive
 	}
 	if c.armed == s {
 		c.armed = nil
@@ -149,11 +149,12 @@ func (c *conn) kick() {
 		return
 	}
 	c.busy = true
-	c.mu.Unlock()
 	if c.raw == nil {
-		c.work.Go(c.waitPlain)
+		c.work.Go(c.waitPlain) // with mu held: nobody may begin after Close
+		c.mu.Unlock()
 		return
 	}
+	c.mu.Unlock()
 	if err := c.raw.Write(c.wrote); err != nil {
 		c.fail(err)
 	}
@@ -249,6 +250,7 @@ func (c *conn) chunk() []byte {
 	c.play.catchUp()
 	if !c.play.plain {
 		c.out = c.play.appendMapped(c.out)
+		c.play.sent(len(c.out))
 		return c.out
 	}
 	b, _ := c.play.at.run(maxWrite)
@@ -264,8 +266,9 @@ func (c *conn) took(n int) {
 		}
 		return
 	}
-	c.play.sent(n)
-	c.out = append(c.out, c.play.advance(n)...)
+	rest := c.play.advance(n)
+	c.play.sent(n + len(rest)) // what has left the ring goes out, whatever happens
+	c.out = append(c.out, rest...)
 }
 
 // waitPlain is pump for connections that can only wait: one piece at a time,

@@ -28,7 +28,6 @@ type edge struct {
 	*splitter.Splitter
 	front *front.Front
 	next  *left
-	gate  proxy.Admitter
 	url   string // rtsp://host:port
 }
 

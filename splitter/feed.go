@@ -32,6 +32,8 @@ type feed struct {
 	body   []byte // the description for viewers
 	in     *ingest
 
+	outage outage // run's
+
 	mu       sync.Mutex
 	state    string // "opening", "up", "away", "ended"
 	since    time.Time
@@ -57,6 +59,17 @@ func newFeed(path string, s *Splitter) *feed {
 	return f
 }
 
+// An outage is how long a source has been away, and how often it was tried. It
+// lasts until media has come for a while: an origin that takes a pull and drops
+// it is not back.
+type outage struct {
+	since time.Time // zero for none
+	tries int
+}
+
+// stable is for how long media must come before an outage is over.
+const stable = 5 * time.Second
+
 // run is the life of a feed. It returns when nobody wants it any more, when its
 // source stays away too long or comes back as something else, or when ctx ends.
 func (f *feed) run(ctx context.Context) {
@@ -67,6 +80,7 @@ func (f *feed) run(ctx context.Context) {
 		close(f.opened)
 		return
 	}
+	f.touch() // they may have waited for longer than the grace
 	close(f.opened)
 	f.log.Info("feed up", zap.String("origin", pl.link.Origin), zap.Int("tracks", len(f.sdp.Media)))
 	for pl != nil {
@@ -120,6 +134,7 @@ func (f *feed) start(ctx context.Context, pl *pull) error {
 // feed any more (nil). The pull is closed then.
 func (f *feed) play(ctx context.Context, pl *pull) error {
 	defer pl.close()
+	began := time.Now()
 	ctx, cancel := context.WithCancel(ctx)
 	unwanted := make(chan struct{})
 	go f.waitUnwanted(ctx, cancel, unwanted)
@@ -130,6 +145,9 @@ func (f *feed) play(ctx context.Context, pl *pull) error {
 		return nil
 	}
 	pl.link.Fail(err)
+	if pl.delivers(began, stable) {
+		f.outage = outage{}
+	}
 	f.in.away()
 	f.setState("away", "")
 	return err
@@ -173,16 +191,20 @@ func (f *feed) wanted() time.Duration {
 // reopen tries until the source is back, nil if it stays away, comes back as
 // something else, or nobody waits for it.
 func (f *feed) reopen(ctx context.Context) *pull {
-	lost := time.Now()
+	if f.outage.since.IsZero() {
+		f.outage.since = time.Now()
+	}
+	lost := f.outage.since
 	ctx, cancel := context.WithDeadline(ctx, lost.Add(f.opt.Wait))
 	defer cancel()
 	unwanted := make(chan struct{})
 	go f.waitUnwanted(ctx, cancel, unwanted)
 	defer func() { cancel(); <-unwanted }()
-	for try := 0; ; try++ {
-		if !pause(ctx, backoff(try, time.Since(lost))) {
+	for {
+		if !pause(ctx, backoff(f.outage.tries, time.Since(lost))) {
 			return nil
 		}
+		f.outage.tries++
 		pl, err := f.pull.describe(ctx)
 		if err != nil {
 			f.log.Debug("redial", zap.Error(err))
@@ -292,9 +314,9 @@ func (f *feed) setState(state, origin string) {
 	f.state, f.origin, f.since = state, origin, time.Now()
 }
 
-// ended reports whether the feed takes no more viewers.
-func (f *feed) ended() bool {
+// is reports whether the feed is in a state.
+func (f *feed) is(state string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.state == "ended"
+	return f.state == state
 }

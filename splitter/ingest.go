@@ -92,7 +92,8 @@ func (in *ingest) packet(i int, pkt *pion.Packet, now time.Time) {
 	size := pkt.MarshalSize()
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if size > 0xffff || i >= len(in.tracks) {
+	padless := pkt.Padding && size == pkt.Header.MarshalSize()+len(pkt.Payload) // says it is padded, by nothing
+	if size > 0xffff || i >= len(in.tracks) || pkt.Version != 2 || padless {
 		in.lost++
 		return
 	}
@@ -131,7 +132,8 @@ func (in *ingest) passes(key bool, now time.Time) bool {
 // frame follows the access units of the leading track: a run of packets with one
 // time stamp. The parameter sets of a key frame stand before it in the same unit.
 func (in *ingest) frame(pkt []byte, at cursor, key bool, now time.Time) {
-	if ts := rtp.Timestamp(pkt); in.picture.s == nil || ts != in.pictureTS {
+	// A unit that does not end would keep all that follows it alive.
+	if ts := rtp.Timestamp(pkt); in.picture.s == nil || ts != in.pictureTS || at.offset()-in.picture.offset() > maxGroup {
 		in.pictureTS, in.picture, in.keyed = ts, at, false
 	}
 	if key && !in.keyed {
@@ -166,6 +168,9 @@ func (in *ingest) maybeFlush(i int, marker bool, now time.Time) {
 // pace learns the interval between pictures.
 func (in *ingest) pace(now time.Time) {
 	if d := now.Sub(in.marker); !in.marker.IsZero() && d < time.Second {
+		if in.interval == 0 {
+			in.interval = d
+		}
 		in.interval += (d - in.interval) / 8
 	}
 	in.marker = now

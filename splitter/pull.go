@@ -2,6 +2,7 @@ package splitter
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -74,7 +75,7 @@ func (pl *pull) describe(ctx context.Context, p *puller) error {
 	u, err := base.ParseURL(pl.link.URL.String())
 	if err != nil {
 		pl.link.Close()
-		return refusal(fmt.Errorf("origin %s: %w", pl.link.Origin, err))
+		return refusal(fmt.Errorf("origin %s: its URL is not for RTSP", pl.link.Origin)) // err quotes it
 	}
 	pl.client = p.newClient(pl, u)
 	if err := pl.client.Start2(); err != nil {
@@ -88,7 +89,7 @@ func (pl *pull) describe(ctx context.Context, p *puller) error {
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
-		return refusal(fmt.Errorf("describe %s: %w", proxy.Redact(pl.link.URL), err))
+		return refusal(fmt.Errorf("describe at %s: %w", pl.link.Origin, err))
 	}
 	if pl.sdp, err = sdp.Parse(res.Body); err != nil {
 		return &proxy.Refusal{Reason: proxy.OriginBad, Err: err}
@@ -105,7 +106,7 @@ func (p *puller) newClient(pl *pull, u *base.URL) *gortsplib.Client {
 	c := &gortsplib.Client{
 		Scheme:            u.Scheme,
 		Host:              u.Host,
-		ReadTimeout:       p.timeout,
+		ReadTimeout:       p.timeout + time.Second, // its watchdog counts in whole seconds (client_media.go:266); ours is in watch
 		WriteTimeout:      p.timeout,
 		UserAgent:         "Weir",
 		DialContext:       p.dialer(pl),
@@ -167,7 +168,7 @@ func (pl *pull) play(ctx context.Context, in *ingest) error {
 			continue
 		}
 		if _, err := pl.client.Setup(pl.desc.BaseURL, m, 0, 0); err != nil {
-			return refusal(fmt.Errorf("set up %s: %w", proxy.Redact(pl.link.URL), err))
+			return refusal(fmt.Errorf("set up at %s: %w", pl.link.Origin, cmp.Or(ctx.Err(), err)))
 		}
 	}
 	index := make(map[*description.Media]int, len(pl.desc.Medias))
@@ -187,7 +188,7 @@ func (pl *pull) play(ctx context.Context, in *ingest) error {
 		}
 	})
 	if _, err := pl.client.Play(nil); err != nil {
-		return refusal(fmt.Errorf("play %s: %w", proxy.Redact(pl.link.URL), err))
+		return refusal(fmt.Errorf("play at %s: %w", pl.link.Origin, cmp.Or(ctx.Err(), err)))
 	}
 	return nil
 }
@@ -217,6 +218,16 @@ func (pl *pull) watch(ctx context.Context) error {
 
 // wait ends with the client, which close ends.
 func (pl *pull) wait(ended chan<- error) { ended <- pl.client.Wait() }
+
+// delivers reports whether media has come for at least d since start.
+func (pl *pull) delivers(start time.Time, d time.Duration) bool {
+	for i := range pl.delivered {
+		if ns := pl.delivered[i].Load(); ns != 0 && time.Unix(0, ns).Sub(start) >= d {
+			return true
+		}
+	}
+	return false
+}
 
 // silent looks for a source that delivers nothing on any track, or for twice as
 // long nothing on one that has delivered. gortsplib's own watchdog is fed by

@@ -87,6 +87,9 @@ func (c *refCursor) byRun(t *testing.T, r *reference, limit int) {
 		if len(b) > limit && c.n-first > 1 {
 			t.Fatalf("run(%d) gave %d packets of %d bytes", limit, c.n-first, len(b))
 		}
+		if after.i < int(after.s.ready.Load()) && len(b)+r.ends[c.n]-c.pos <= limit {
+			t.Fatalf("run(%d) gave %d bytes, the next packet of %d has room", limit, len(b), r.ends[c.n]-c.pos)
+		}
 		c.cursor = after
 	}
 	c.atEnd(t, r)
@@ -207,6 +210,37 @@ func follow(t *testing.T, c cursor, want []byte, byRun bool) {
 			runtime.Gosched()
 		}
 	}
+}
+
+// A reader at the end of a slab never misses what is added to it by the burst
+// that begins the next one.
+func TestReadersAtBorders(t *testing.T) {
+	const bursts, perBurst = 800, 6
+	r := newRing()
+	start := *r.head.Load()
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			c := start
+			for n := 0; n < bursts*perBurst; {
+				pkt, _, after := c.packet()
+				if pkt != nil && pkt[0] != byte(n%251) {
+					t.Errorf("packet %d is missing", n)
+					return
+				}
+				if c = after; pkt != nil {
+					n++
+				}
+			}
+		})
+	}
+	for n := range bursts * perBurst {
+		r.append(0, 50000)[0] = byte(n % 251)
+		if n%perBurst == perBurst-1 {
+			r.publish(time.Time{})
+		}
+	}
+	wg.Wait()
 }
 
 func TestFind(t *testing.T) {

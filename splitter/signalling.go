@@ -233,7 +233,7 @@ func (h *signalling) OnPlay(ctx *gortsplib.ServerHandlerOnPlayCtx) (*base.Respon
 		return status(base.StatusBadRequest), nil // the channels were agreed on the other connection
 	}
 	s.open = s.feed.in.opens(time.Now())
-	s.at = s.open.at
+	s.at, s.open.at = s.open.at, cursor{} // one left behind keeps all that follows alive
 	connOf(ctx.Conn).arm(s)
 	return status(base.StatusOK), nil
 }

@@ -150,7 +150,7 @@ func (s *Splitter) lookup(ctx context.Context, path string) (*feed, error) {
 		s.verdicts.Remove(path)
 	}
 	f, running := s.feeds[path]
-	if !running || f.ended() {
+	if !running || f.is("ended") {
 		running = false
 		f = newFeed(path, s)
 		s.feeds[path] = f
@@ -255,7 +255,7 @@ func (s *Splitter) forget(of *session) {
 // pulls on demand.
 func (s *Splitter) Ready() error {
 	for _, f := range s.list() {
-		if st := f.status(); st.State == "away" {
+		if f.is("away") {
 			return proxy.Degraded("source of " + f.path + " is away")
 		}
 	}

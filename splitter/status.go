@@ -22,9 +22,19 @@ func newMetrics(reg prometheus.Registerer, s *Splitter) *metrics {
 		slow:    prometheus.NewCounter(prometheus.CounterOpts{Name: "weir_splitter_slow_total", Help: "Viewers closed because they took nothing for the lag."}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weir_splitter_refused_total", Help: "Requests refused."}, []string{"reason"}),
 	}
+	counter := func(name, help string, of func(*udpSockets) uint64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 {
+			if s.udp == nil {
+				return 0
+			}
+			return float64(of(s.udp))
+		})
+	}
 	reg.MustRegister(m.pulls, m.jumps, m.slow, m.refused,
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "weir_splitter_sent_bytes_total", Help: "Bytes of media to viewers."},
 			func() float64 { return float64(m.sent.Load()) }),
+		counter("weir_splitter_udp_lost_total", "Datagrams that a socket did not take.", func(u *udpSockets) uint64 { return u.lost.Load() }),
+		counter("weir_splitter_udp_too_long_total", "Packets too long for a datagram, not sent to viewers over UDP.", func(u *udpSockets) uint64 { return u.tooLong.Load() }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "weir_splitter_feeds", Help: "Feeds that live."},
 			func() float64 { return float64(len(s.list())) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "weir_splitter_viewers", Help: "Sessions of viewers."},

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/net/ipv4"
@@ -30,6 +32,8 @@ const batchSize = 64
 // even one for RTP and the next for RTCP. gortsplib reads them; writing is ours.
 type udpSockets struct {
 	rtp, rtcp *net.UDPConn
+	lost      atomic.Uint64 // datagrams that a socket did not take
+	tooLong   atomic.Uint64 // packets over maxDatagram
 }
 
 // listenUDP binds the pair. Port 0 finds a free one.
@@ -62,7 +66,7 @@ func listenPair(a net.UDPAddr) (*udpSockets, error) {
 		first.Close()
 		return nil, err
 	}
-	return &udpSockets{first, second}, nil
+	return &udpSockets{rtp: first, rtcp: second}, nil
 }
 
 func listenOne(a net.UDPAddr) (*net.UDPConn, error) {
@@ -82,65 +86,88 @@ func (u *udpSockets) close() {
 }
 
 // A batch gathers datagrams for many viewers and sends them with few system
-// calls. It is for one goroutine. The zero batch of a splitter without UDP is
-// never asked to send.
+// calls. It is for one goroutine. That of a splitter without UDP is never added
+// to.
 type batch struct {
-	pc interface {
-		WriteBatch([]ipv4.Message, int) (int, error)
-	}
-	ms   []ipv4.Message
-	bufs [batchSize][1][]byte
-	n    int
-	rtcp *net.UDPConn
+	rtp, rtcp lane
 }
 
 func newBatch(u *udpSockets) *batch {
-	b := &batch{}
 	if u == nil {
-		return b
+		return &batch{}
 	}
-	b.rtcp = u.rtcp
-	b.ms = make([]ipv4.Message, batchSize)
-	if u.rtp.LocalAddr().(*net.UDPAddr).IP.To4() != nil {
-		b.pc = ipv4.NewPacketConn(u.rtp)
-	} else {
-		b.pc = ipv6.NewPacketConn(u.rtp)
-	}
-	return b
+	return &batch{newLane(u.rtp, u), newLane(u.rtcp, u)}
 }
 
 // add takes a datagram of RTP; pkt is used until the next send.
-func (b *batch) add(pkt []byte, to *net.UDPAddr) {
-	b.bufs[b.n][0] = pkt
-	b.ms[b.n].Buffers = b.bufs[b.n][:]
-	b.ms[b.n].Addr = to
-	if b.n++; b.n == batchSize {
-		b.send()
+func (b *batch) add(pkt []byte, to *net.UDPAddr) { b.rtp.add(pkt, to) }
+
+// report takes a datagram of RTCP likewise.
+func (b *batch) report(pkt []byte, to *net.UDPAddr) { b.rtcp.add(pkt, to) }
+
+// send sends what was added.
+func (b *batch) send() {
+	b.rtp.send()
+	b.rtcp.send()
+}
+
+// A lane is the datagrams of a batch that leave by one socket.
+type lane struct {
+	pc interface {
+		WriteBatch([]ipv4.Message, int) (int, error)
+	}
+	u    *udpSockets
+	ms   []ipv4.Message
+	bufs [batchSize][1][]byte
+	n    int
+}
+
+func newLane(c *net.UDPConn, u *udpSockets) lane {
+	l := lane{u: u, ms: make([]ipv4.Message, batchSize)}
+	if c.LocalAddr().(*net.UDPAddr).IP.To4() != nil {
+		l.pc = ipv4.NewPacketConn(c)
+	} else {
+		l.pc = ipv6.NewPacketConn(c)
+	}
+	return l
+}
+
+func (l *lane) add(pkt []byte, to *net.UDPAddr) {
+	l.bufs[l.n][0] = pkt
+	l.ms[l.n].Buffers = l.bufs[l.n][:]
+	l.ms[l.n].Addr = to
+	if l.n++; l.n == batchSize {
+		l.send()
 	}
 }
 
-// send sends what was added. A datagram that cannot be sent is lost, as
-// datagrams may be; the others go on.
-func (b *batch) send() {
-	for ms := b.ms[:b.n]; len(ms) > 0; {
-		n, err := b.pc.WriteBatch(ms, 0)
-		if err != nil || n <= 0 {
-			n = max(n, 0) + 1 // the one that failed
+// send does not wait for a full socket: what it does not take is lost, as
+// datagrams may be. One that cannot be sent does not stop the others.
+func (l *lane) send() {
+	for ms := l.ms[:l.n]; len(ms) > 0; {
+		n, err := l.pc.WriteBatch(ms, dontWait)
+		n = max(n, 0)
+		switch {
+		case errors.Is(err, syscall.EAGAIN):
+			l.u.lost.Add(uint64(len(ms) - n))
+			n = len(ms)
+		case err != nil || n == 0:
+			l.u.lost.Add(1)
+			n++
 		}
 		ms = ms[min(n, len(ms)):]
 	}
-	b.n = 0
+	l.n = 0
 }
 
 // A udpTarget is where a session's datagrams go.
 type udpTarget struct {
 	rtp, rtcp []*net.UDPAddr // by track; nil: not set up
 
-	mu      sync.Mutex
-	s       *session // while it plays
-	pacing  bool     // a goroutine of its own is catching up
-	tooLong uint64
-	stop    chan struct{} // closed to end the pacing
+	mu     sync.Mutex
+	s      *session      // while it plays
+	pacing bool          // a goroutine of its own is catching up
+	stop   chan struct{} // closed to end the pacing
 }
 
 func newUDPTarget(tracks int) *udpTarget {
@@ -156,36 +183,34 @@ func (u *udpTarget) begin(s *session) {
 	}
 	u.s, u.pacing, u.stop = s, true, make(chan struct{})
 	s.conn.hold() // a session's work keeps its connection's end waiting
-	go u.pace(s, u.stop)
+	go u.pace(s, s.open.tracks, u.stop)
 }
 
 // pace owns the cursor until it has caught up; it ends with rest at the latest.
-func (u *udpTarget) pace(s *session, stop <-chan struct{}) {
+func (u *udpTarget) pace(s *session, tracks []trackOpening, stop <-chan struct{}) {
 	defer s.conn.release()
 	b := newBatch(s.conn.s.udp)
-	for i, t := range s.open.tracks {
+	for i, t := range tracks {
 		if u.rtcp[i] != nil && t.report != nil {
-			b.rtcp.WriteToUDP(t.report, u.rtcp[i]) //nolint:errcheck // a lost report is followed by another
+			b.report(t.report, u.rtcp[i])
 		}
 	}
+	s.enter(u) // while it paces, the workers pass it by
 	tick := time.NewTicker(paceEvery)
 	defer tick.Stop()
 	for {
 		u.mu.Lock()
-		if u.s != s {
+		if u.stop != stop { // s may play again by now, with a pacing of its own
 			u.mu.Unlock()
 			return
 		}
-		if u.some(b, paceBurst) {
-			u.pacing = false
-			u.mu.Unlock()
-			s.enter(u)
-			u.flush(b) // what was published before the fan-out knew us
-			b.send()
-			return
-		}
-		b.send()
+		u.pacing = !u.some(b, paceBurst)
+		done := !u.pacing
+		b.send() // with mu held: nothing may overtake it
 		u.mu.Unlock()
+		if done {
+			return
+		}
 		select {
 		case <-stop:
 		case <-tick.C:
@@ -198,8 +223,9 @@ func (u *udpTarget) rest() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.s != nil {
-		u.s = nil
+		u.s.at = cursor{} // one left behind keeps all that follows alive
 		close(u.stop)
+		u.s, u.stop = nil, nil
 	}
 }
 
@@ -225,9 +251,9 @@ func (u *udpTarget) some(b *batch, n int) bool {
 		case to == nil:
 			continue
 		case ch%2 == 1:
-			b.rtcp.WriteToUDP(pkt, u.rtcp[ch/2]) //nolint:errcheck // as above
+			b.report(pkt, u.rtcp[ch/2])
 		case len(pkt) > maxDatagram || !rtp.Valid(pkt):
-			u.tooLong++
+			s.conn.s.udp.tooLong.Add(1)
 			continue
 		default:
 			b.add(pkt, to)

@@ -93,7 +93,7 @@ func (c *conn) no(req *wire.Request, r *proxy.Refusal) *wire.Response {
 	c.s.met.refused.WithLabelValues(string(r.Reason)).Inc()
 	res := r.Response(req)
 	if r.Reason == proxy.UnknownFeature {
-		res.Header.Add("Unsupported", req.Header.Get("Require")+req.Header.Get("Proxy-Require"))
+		res.Header.Add("Unsupported", strings.Trim(req.Header.Get("Require")+", "+req.Header.Get("Proxy-Require"), ", "))
 	}
 	return res
 }
@@ -134,6 +134,7 @@ func plain(req *wire.Request) *wire.Request {
 
 func plainTransport(v string) string {
 	var offers []string
+	v = strings.ReplaceAll(v, `"`, "") // behind a quoted value gortsplib finds another name without a semicolon
 	for offer := range strings.SplitSeq(v, ",") {
 		var kept []string
 		for p := range strings.SplitSeq(offer, ";") {

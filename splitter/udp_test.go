@@ -1,0 +1,337 @@
+package splitter
+
+import (
+	"net"
+	"testing"
+	"time"
+
+	pion "github.com/pion/rtp"
+
+	"weir/proxy"
+	"weir/proxy/proxytest"
+	"weir/proxy/rtp"
+	"weir/proxy/wire"
+)
+
+// A udpRig is a viewer over UDP and the feed that it watches.
+type udpRig struct {
+	s    *Splitter
+	cam  *camera
+	view *session
+	conn *conn
+
+	rtp, rtcp [2]*net.UDPConn // the viewer's, by track
+}
+
+func newUDPRig(t *testing.T, addr string) *udpRig {
+	t.Helper()
+	r := &udpRig{s: newTestSplitter(t, Options{UDP: addr}), cam: newCamera(t, avSDP)}
+	work(t, r.s)
+	f := feedOf(r.s, r.cam, avSDP, t)
+	_, server := slowPair(t)
+	v := &proxy.Viewer{Path: "/cam"}
+	r.conn = newConn(t.Context(), r.s, proxy.NewRTSPConn(server, &wire.Request{}, v, server, nil))
+	ticket, _ := r.s.env.Gate.Admit(t.Context(), v)
+	r.view = newSession(f, r.conn, nil, nil, ticket)
+	r.view.udp = newUDPTarget(2)
+	for i := range 2 {
+		r.rtp[i], r.view.udp.rtp[i] = listenLoopback(t)
+		r.rtcp[i], r.view.udp.rtcp[i] = listenLoopback(t)
+	}
+	t.Cleanup(func() { r.view.rest("ended"); r.ended(t) })
+	r.cam.source(time.Now())
+	return r
+}
+
+func listenLoopback(t *testing.T) (*net.UDPConn, *net.UDPAddr) {
+	t.Helper()
+	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SetReadBuffer(4 << 20) //nolint:errcheck // less may do
+	t.Cleanup(func() { c.Close() })
+	return c, c.LocalAddr().(*net.UDPAddr)
+}
+
+// play begins as signalling does.
+func (r *udpRig) play() {
+	r.view.open = r.cam.opens(time.Now())
+	r.view.at = r.view.open.at
+	r.view.begin()
+}
+
+// ended waits until nothing works for the session any more.
+func (r *udpRig) ended(t *testing.T) {
+	t.Helper()
+	proxytest.Eventually(t, time.Second, "the pacing has ended", func() bool {
+		r.conn.mu.Lock()
+		defer r.conn.mu.Unlock()
+		return r.conn.holds == 0
+	})
+}
+
+// get returns the next datagram, nil if none comes for a while.
+func get(c *net.UDPConn, patience time.Duration) []byte {
+	c.SetReadDeadline(time.Now().Add(patience)) //nolint:errcheck // the read says it
+	b := make([]byte, 2048)
+	n, err := c.Read(b)
+	if err != nil {
+		return nil
+	}
+	return b[:n]
+}
+
+// drain returns what has come already.
+func drain(c *net.UDPConn) (pkts [][]byte) {
+	for {
+		b := get(c, 20*time.Millisecond)
+		if b == nil {
+			return pkts
+		}
+		pkts = append(pkts, b)
+	}
+}
+
+// A start burst comes in order and complete, and never faster than its pace.
+func TestStartBurstIsPaced(t *testing.T) {
+	r := newUDPRig(t, "127.0.0.1:0")
+	const n = 8 * paceBurst
+	r.cam.picture(true, n, time.Now())
+	start := time.Now()
+	r.play()
+	for i := range n {
+		b := get(r.rtp[0], time.Second)
+		if b == nil || int(rtp.Seq(b)) != i {
+			t.Fatalf("packet %d: % x", i, b[:min(12, len(b))])
+		}
+		if most := paceBurst * (1 + int(time.Since(start)/paceEvery)); i >= most {
+			t.Fatalf("packet %d came after %v", i, time.Since(start))
+		}
+	}
+	r.ended(t)
+	r.cam.picture(false, 3, time.Now()) // from here on the workers send
+	r.cam.hear(time.Now())
+	r.cam.picture(false, 3, time.Now())
+	for i := range uint16(6) {
+		if b := get(r.rtp[0], time.Second); b == nil || rtp.Seq(b) != n+i {
+			t.Fatalf("packet %d behind the burst: % x", i, b[:min(12, len(b))])
+		}
+	}
+	if b := get(r.rtp[1], time.Second); b == nil || string(b[12:]) != "\x01\x02\x03\x04" {
+		t.Errorf("sound: % x", b)
+	}
+}
+
+// PAUSE and PLAY in a hurry do not make the burst faster.
+func TestPauseAndPlayKeepThePace(t *testing.T) {
+	r := newUDPRig(t, "127.0.0.1:0")
+	const n = 12 * paceBurst
+	r.cam.picture(true, n, time.Now())
+	for range 3 {
+		r.play()
+		r.view.rest("paused")
+		r.view.setState("ready")
+	}
+	drain(r.rtp[0])
+	start := time.Now()
+	r.play()
+	r.view.rest("paused")
+	r.play()
+	for i := range n {
+		if get(r.rtp[0], time.Second) == nil {
+			t.Fatalf("%d packets came, want %d", i, n)
+		}
+		// The burst that was cut short counts as one.
+		if most := paceBurst * (2 + int(time.Since(start)/paceEvery)); i >= most {
+			t.Fatalf("packet %d came after %v", i, time.Since(start))
+		}
+	}
+}
+
+// rest ends the pacing, and nothing follows.
+func TestRestEndsThePacing(t *testing.T) {
+	r := newUDPRig(t, "127.0.0.1:0")
+	r.cam.picture(true, 100*paceBurst, time.Now())
+	r.play()
+	if get(r.rtp[0], time.Second) == nil {
+		t.Fatal("nothing came")
+	}
+	r.view.rest("paused")
+	r.ended(t)
+	if n := len(drain(r.rtp[0])); n > 20*paceBurst {
+		t.Errorf("%d packets came before the end", n)
+	}
+	r.cam.picture(true, 1, time.Now())
+	if b := get(r.rtp[0], 30*time.Millisecond); b != nil {
+		t.Errorf("after the end came % x", b[:12])
+	}
+	if r.view.at != (cursor{}) {
+		t.Error("a session at rest keeps the ring alive")
+	}
+}
+
+// Reports go to the RTCP port: first those that relate the tracks, then those of
+// the ring.
+func TestReportsGoToTheirPort(t *testing.T) {
+	r := newUDPRig(t, "127.0.0.1:0")
+	start := time.Now().Add(-2 * settleTime)
+	for n := range 40 {
+		r.cam.picture(n == 0, 1, start.Add(time.Duration(n)*40*time.Millisecond))
+		r.cam.hear(start.Add(time.Duration(n) * 40 * time.Millisecond))
+	}
+	r.play()
+	for i, c := range r.rtcp {
+		for range 2 {
+			if ssrc, _, _ := srOf(t, get(c, time.Second)); ssrc != r.cam.tracks[i].num.SSRC {
+				t.Errorf("track %d: report of %08x", i, ssrc)
+			}
+		}
+	}
+	for i, c := range r.rtp {
+		if pkts := drain(c); len(pkts) < 39 {
+			t.Errorf("track %d: %d packets", i, len(pkts))
+		}
+	}
+}
+
+// What does not fit a datagram is left out and counted; a track that was not set
+// up is left out in silence.
+func TestTooLongForUDP(t *testing.T) {
+	r := newUDPRig(t, "127.0.0.1:0")
+	r.view.udp.rtp[1] = nil
+	r.cam.picture(true, 1, time.Now())
+	r.play()
+	get(r.rtp[0], time.Second)
+	for _, size := range []int{maxDatagram - 12, maxDatagram - 12 + 1, 30000, 100} {
+		r.cam.send(0, time.Now(), true, append([]byte{0x41}, make([]byte, size-1)...)...)
+		r.cam.hear(time.Now())
+	}
+	for _, want := range []int{maxDatagram, 112} {
+		if b := get(r.rtp[0], time.Second); len(b) != want {
+			t.Errorf("%d bytes came, want %d", len(b), want)
+		}
+	}
+	if n := r.view.conn.s.udp.tooLong.Load(); n != 2 {
+		t.Errorf("%d packets counted, want 2", n)
+	}
+}
+
+// One viewer who cannot be reached does not stop the others.
+func TestOneBadAddress(t *testing.T) {
+	f := func(addr string, to net.IP) {
+		t.Helper()
+		s := newTestSplitter(t, Options{UDP: addr})
+		b := newBatch(s.udp)
+		c, good := listenLoopback(t)
+		bad := &net.UDPAddr{IP: to} // nobody can send to port 0
+		const n = batchSize*2 + 5
+		for i := range byte(n) {
+			b.add([]byte{i}, good)
+			if i%3 == 0 {
+				b.add([]byte{i}, bad)
+			}
+		}
+		b.send()
+		got := drain(c)
+		for i, p := range got {
+			if len(p) != 1 || int(p[0]) != i {
+				t.Fatalf("%s: datagram %d is % x", addr, i, p)
+			}
+		}
+		if len(got) != n {
+			t.Errorf("%s: %d datagrams came, want %d", addr, len(got), n)
+		}
+	}
+	f("127.0.0.1:0", net.IPv4(127, 0, 0, 1))
+	f("127.0.0.1:0", net.IPv6loopback) // another family
+	f("[::]:0", net.IPv4(127, 0, 0, 1))
+}
+
+// All that goes to a viewer is counted as that viewer's.
+func TestDatagramsAreCounted(t *testing.T) {
+	r := newUDPRig(t, "127.0.0.1:0")
+	r.cam.picture(true, 10, time.Now())
+	r.cam.hear(time.Now())
+	r.cam.picture(false, 10, time.Now())
+	r.play()
+	want := 0
+	for range 20 {
+		want += len(get(r.rtp[0], time.Second))
+	}
+	want += len(get(r.rtp[1], time.Second))
+	if got, ticket := r.view.bytes.Load(), r.view.ticket.(*proxytest.Ticket).Bytes(); got != uint64(want) || ticket != want {
+		t.Errorf("%d bytes counted, %d by the ticket, %d came", got, ticket, want)
+	}
+}
+
+// What a source calls RTP and is not never leaves as a datagram of ours.
+func TestInvalidIsNotSent(t *testing.T) {
+	r := newUDPRig(t, "127.0.0.1:0")
+	r.cam.picture(true, 1, time.Now())
+	copy(r.cam.ring.append(0, 20), "no packet at all")
+	r.cam.packet(0, &pion.Packet{Header: pion.Header{Version: 2, Marker: true, SequenceNumber: 1}, Payload: []byte{0x41}}, time.Now())
+	r.play()
+	for _, want := range []int{1012, 13} {
+		if b := get(r.rtp[0], time.Second); len(b) != want {
+			t.Errorf("%d bytes came, want %d", len(b), want)
+		}
+	}
+}
+
+// The pair is an even port and the next; what cannot be had says which flag.
+func TestListenUDP(t *testing.T) {
+	for range 10 {
+		u, err := listenUDP("127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, b := u.rtp.LocalAddr().(*net.UDPAddr).Port, u.rtcp.LocalAddr().(*net.UDPAddr).Port
+		if a%2 != 0 || b != a+1 {
+			t.Errorf("ports %d and %d", a, b)
+		}
+		if _, err := listenUDP(u.rtp.LocalAddr().String()); err == nil {
+			t.Error("the same pair twice")
+		} else {
+			mentions(t, err, "-splitter.udp")
+		}
+		u.close()
+	}
+	for _, bad := range []string{"127.0.0.1:20001", "nonsense", "127.0.0.1:99999"} {
+		if u, err := listenUDP(bad); err == nil {
+			u.close()
+			t.Errorf("%q: no error", bad)
+		} else {
+			mentions(t, err, "-splitter.udp")
+		}
+	}
+}
+
+// Nothing overtakes anything where the workers take over from the pacing.
+func TestHandOverKeepsOrder(t *testing.T) {
+	r := newUDPRig(t, "127.0.0.1:0")
+	for range 20 {
+		r.cam.picture(true, paceBurst+20, time.Now())
+		r.play()
+		first := r.view.open.tracks[0].seq
+		const more = 500
+		done := make(chan struct{})
+		go func() { // some go out by the pacing, some by the workers
+			defer close(done)
+			tick := time.NewTicker(30 * time.Microsecond)
+			defer tick.Stop()
+			for range more {
+				r.cam.picture(false, 1, time.Now())
+				<-tick.C
+			}
+		}()
+		for n := range uint16(paceBurst + 20 + more) {
+			if b := get(r.rtp[0], time.Second); b == nil || rtp.Seq(b) != first+n {
+				t.Errorf("packet %d has number %d, want %d", n, rtp.Seq(b), first+n)
+				break
+			}
+		}
+		<-done
+		r.view.rest("paused")
+	}
+}

@@ -1,0 +1,240 @@
+package splitter
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"weir/proxy"
+	"weir/proxy/proxytest"
+	"weir/proxy/wire"
+)
+
+// A door is a viewer's connection as gortsplib reads it.
+type door struct {
+	*conn
+	t      *testing.T
+	s      *Splitter
+	client net.Conn
+	gate   *proxytest.Gate
+}
+
+// newDoor makes a splitter that has the feed /cam, and a connection to it on
+// which the viewer has sent these requests.
+func newDoor(t *testing.T, requests ...string) *door {
+	t.Helper()
+	s := newTestSplitter(t, Options{})
+	feedOf(s, newCamera(t, avSDP), avSDP, t)
+	client, rc := proxytest.RTSPConn(t, strings.Join(requests, ""))
+	d := &door{conn: newConn(t.Context(), s, rc), t: t, s: s, client: client, gate: s.env.Gate.(*proxytest.Gate)}
+	t.Cleanup(func() { d.Close(); d.work.Wait() })
+	return d
+}
+
+// ask is a request in text.
+func ask(method, url string, fields ...string) string {
+	return method + " " + url + " RTSP/1.0\r\n" + strings.Join(append(fields, "\r\n"), "\r\n")
+}
+
+// passes reads the next request that gortsplib gets to see.
+func (d *door) passes() *wire.Request {
+	d.t.Helper()
+	m, err := wire.NewReader(bufio.NewReaderSize(d.conn, 64<<10)).Next()
+	if err != nil {
+		d.t.Fatalf("gortsplib reads: %v", err)
+	}
+	return m.(*wire.Request)
+}
+
+// answers reads what the viewer was answered.
+func (d *door) answers(n int) (all []*wire.Response) {
+	d.t.Helper()
+	d.client.SetReadDeadline(time.Now().Add(2 * time.Second)) //nolint:errcheck // the reads say it
+	r := wire.NewReader(bufio.NewReader(d.client))
+	for range n {
+		m, err := r.Next()
+		if err != nil {
+			d.t.Fatalf("the viewer reads: %v", err)
+		}
+		all = append(all, m.(*wire.Response))
+	}
+	return all
+}
+
+const cam = "rtsp://edge/cam"
+
+// What is refused here is answered, and the connection goes on.
+func TestRefusedRequests(t *testing.T) {
+	f := func(request string, code int, fields ...string) {
+		t.Helper()
+		d := newDoor(t, ask("OPTIONS", cam, "CSeq: 1"), request, ask("DESCRIBE", cam, "CSeq: 99"))
+		if req := d.passes(); req.Method != "OPTIONS" {
+			t.Fatalf("first passes %s", req.Method)
+		}
+		if req := d.passes(); req.Method != "DESCRIBE" || req.Header.Get("CSeq") != "99" || d.feed == nil {
+			t.Errorf("%q passes as %q", request, req.Raw)
+		}
+		res := d.answers(1)[0]
+		if res.Code != code || res.Header.Get("Server") != serverName {
+			t.Errorf("%q was answered %q", request, res.Append(nil))
+		}
+		for _, want := range fields {
+			if !strings.Contains(string(res.Append(nil)), want+"\r\n") {
+				t.Errorf("%q was answered %q, want %s", request, res.Append(nil), want)
+			}
+		}
+	}
+	f(ask("DESCRIBE", cam), 400)
+	f(ask("PLAY", cam, "Session: 1"), 400)
+	f(ask("DESCRIBE", cam, "CSeq: 2", "Require: play.scale"), 551, "CSeq: 2", "Unsupported: play.scale")
+	f(ask("SETUP", cam+"/trackID=0", "CSeq: 2", "Proxy-Require: gates"), 551, "Unsupported: gates")
+	f(ask("PLAY", cam, "CSeq: 2", "require: play.basic"), 551, "Unsupported: play.basic")
+	f(ask("PLAY", cam, "CSeq: 2", "Require: a, b", "Proxy-Require: c"), 551, "Unsupported: a, b, c")
+	f(ask("DESCRIBE", "rtsp://edge/a%2fb", "CSeq: 2"), 400)
+	f(ask("DESCRIBE", "rtsp://edge/../cam", "CSeq: 2"), 400)
+	f(ask("SETUP", "rtsp://edge/%00/trackID=0", "CSeq: 2"), 400)
+	f(ask("DESCRIBE", "rtsp://[edge/cam", "CSeq: 2"), 400)
+}
+
+// The gate is asked once for each path, and again for another.
+func TestGateIsAskedAboutEachPath(t *testing.T) {
+	d := newDoor(t, ask("DESCRIBE", cam, "CSeq: 1"), ask("SETUP", cam+"/trackID=1", "CSeq: 2"), ask("DESCRIBE", cam+"/", "CSeq: 3"),
+		ask("DESCRIBE", "rtsp://edge/other", "CSeq: 4"), ask("PLAY", cam, "CSeq: 5"))
+	for _, want := range []string{"DESCRIBE", "SETUP", "DESCRIBE"} {
+		if req := d.passes(); req.Method != want || d.feed == nil || d.feed.path != "/cam" {
+			t.Errorf("passes %s, want %s", req.Method, want)
+		}
+	}
+	if n := d.gate.Count().Checks; n != 0 {
+		t.Errorf("asked %d times about the path that the front has asked about", n)
+	}
+	d.gate.RefuseCheck = &proxy.Refusal{Reason: proxy.Forbidden}
+	if req := d.passes(); req.Method != "PLAY" || d.feed != nil {
+		t.Errorf("passes %s with a feed %v", req.Method, d.feed)
+	}
+	if res := d.answers(1)[0]; res.Code != 403 || res.Header.Get("CSeq") != "4" || d.gate.Count().Checks != 1 {
+		t.Errorf("another path: asked %d times, answered %d", d.gate.Count().Checks, res.Code)
+	}
+}
+
+// What breaks the protocol is answered and ends the connection.
+func TestMalformedRequests(t *testing.T) {
+	f := func(bytes string, code int) {
+		t.Helper()
+		d := newDoor(t, ask("OPTIONS", cam, "CSeq: 1"), bytes, ask("DESCRIBE", cam, "CSeq: 2"))
+		d.passes()
+		if _, err := d.Read(make([]byte, 100)); !errors.Is(err, wire.ErrMalformed) {
+			t.Errorf("%q reads as %v", bytes, err)
+		}
+		if res := d.answers(1)[0]; res.Code != code {
+			t.Errorf("%q was answered %d, want %d", bytes, res.Code, code)
+		}
+	}
+	f("nonsense\r\n\r\n", 400)
+	f("DESCRIBE rtsp://edge/cam RTSP/2.0\r\nCSeq: 2\r\n\r\n", 505)
+	f(ask("PLAY", cam, "CSeq: 2", "Content-Length: 4", "Content-Length: 5"), 400)
+}
+
+// What viewers send between requests is not for gortsplib.
+func TestViewersMediaIsDropped(t *testing.T) {
+	d := newDoor(t, ask("OPTIONS", cam, "CSeq: 1"), "$\x01\x00\x04abcd", "RTSP/1.0 200 OK\r\nCSeq: 7\r\n\r\n", "$\x00\x00\x00", ask("PLAY", cam, "CSeq: 2"))
+	d.passes()
+	if req := d.passes(); req.Method != "PLAY" {
+		t.Errorf("passes %s", req.Method)
+	}
+	d.client.(*net.TCPConn).CloseWrite() //nolint:errcheck // the read says it
+	if _, err := d.Read(make([]byte, 100)); err != io.EOF {
+		t.Errorf("at the end: %v", err)
+	}
+}
+
+// A path of another rung ends the connection, so that the player dials again.
+func TestPathOfAnotherRung(t *testing.T) {
+	d := newDoor(t, ask("DESCRIBE", cam, "CSeq: 1"), ask("DESCRIBE", "rtsp://edge/film", "CSeq: 2"))
+	d.passes()
+	d.s.verdicts.Add("/film", verdict{errStored, time.Now().Add(time.Minute)})
+	if _, err := d.Read(make([]byte, 100)); err != io.EOF {
+		t.Errorf("a stored stream: %v", err)
+	}
+}
+
+// A request longer than what is read at once comes in pieces.
+func TestReadInPieces(t *testing.T) {
+	d := newDoor(t, ask("PLAY", cam, "CSeq: 1", "X-Long: "+strings.Repeat("x", 300)))
+	var got []byte
+	for len(got) < 300 || !strings.HasSuffix(string(got), "\r\n\r\n") {
+		b := make([]byte, 7)
+		n, err := d.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, b[:n]...)
+	}
+	if want := ask("PLAY", cam, "CSeq: 1", "X-Long: "+strings.Repeat("x", 300)); string(got) != want {
+		t.Errorf("reads %q", got)
+	}
+}
+
+// gortsplib sees the request without what it trips over.
+func TestPlain(t *testing.T) {
+	req := &wire.Request{Method: "SETUP", URL: cam, Body: []byte("body")}
+	for _, f := range []wire.Field{{Name: "CSeq", Value: "3"}, {Name: "user-agent", Value: "GStreamer/1.22"}, {Name: "TRANSPORT", Value: "RTP/AVP;source=evil;unicast"},
+		{Name: "X", Value: "source=kept"}} {
+		req.Header = append(req.Header, f)
+	}
+	want := "SETUP rtsp://edge/cam RTSP/1.0\r\nCSeq: 3\r\nTRANSPORT: RTP/AVP;unicast\r\nX: source=kept\r\nContent-Length: 4\r\n\r\nbody"
+	if got := string(plain(req).Append(nil)); got != want {
+		t.Errorf("plain: %q\nwant %q", got, want)
+	}
+	if len(req.Header) != 4 || req.Header[2].Value != "RTP/AVP;source=evil;unicast" {
+		t.Error("the viewer's request was changed")
+	}
+}
+
+func TestPlainTransport(t *testing.T) {
+	f := func(in, want string) {
+		t.Helper()
+		if got := plainTransport(in); got != want {
+			t.Errorf("plainTransport(%q) = %q, want %q", in, got, want)
+		}
+	}
+	f("RTP/AVP/TCP;unicast;interleaved=0-1", "RTP/AVP/TCP;unicast;interleaved=0-1")
+	f("RTP/AVP;unicast;client_port=4000-4001;mode=play", "RTP/AVP;unicast;client_port=4000-4001;mode=play")
+	f("RTP/AVP;destination=10.0.0.1;client_port=1-2", "RTP/AVP;client_port=1-2")
+	f("RTP/AVP; source=evil.example ;unicast", "RTP/AVP;unicast")
+	f("RTP/AVP;source;unicast", "RTP/AVP;unicast")
+	f("RTP/AVP;source=a,RTP/AVP/TCP;destination=b;interleaved=2-3", "RTP/AVP,RTP/AVP/TCP;interleaved=2-3")
+	f("source=evil", "")
+	f(`RTP/AVP;mode="PLAY";unicast`, "RTP/AVP;mode=PLAY;unicast")
+	f(`RTP/AVP;mode="play"source=evil`, "RTP/AVP;mode=playsource=evil")
+	f("", "")
+	f(";;,;", ";;,;")
+}
+
+func TestStreamPath(t *testing.T) {
+	f := func(method, url, want string) {
+		t.Helper()
+		got, err := streamPath(&wire.Request{Method: method, URL: url})
+		if got != want || (err != nil) != (want == "") {
+			t.Errorf("streamPath(%s %s) = %q, %v, want %q", method, url, got, err, want)
+		}
+	}
+	f("DESCRIBE", "rtsp://edge/cam", "/cam")
+	f("DESCRIBE", "rtsp://edge:8554//a/./cam/?token=x", "/a/cam")
+	f("DESCRIBE", "rtsp://edge/cam/trackID=1", "/cam/trackID=1")
+	f("DESCRIBE", "rtsp://edge/a%20b", "/a b")
+	f("DESCRIBE", "/cam", "/cam")
+	f("DESCRIBE", "rtsp://edge", "/")
+	f("SETUP", "rtsp://edge/cam/trackID=1", "/cam")
+	f("SETUP", "rtsp://edge/cam/trackID=x", "/cam/trackID=x")
+	f("SETUP", "rtsp://edge/cam?token=x/trackID=0", "/cam")
+	f("SETUP", "rtsp://edge/cam", "/cam")
+	f("SETUP", "rtsp://edge/trackID=0", "/")
+	f("DESCRIBE", "rtsp://edge/a%2Fb", "")
+	f("DESCRIBE", "rtsp://edge/a/../b", "")
+	f("DESCRIBE", "rtsp://edge/%zz", "")
+}
