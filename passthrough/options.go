@@ -31,7 +31,7 @@ type Options struct {
 // Flags declares the flags of the way to the origins.
 func Flags(fs *flag.FlagSet) *Options {
 	o := &Options{}
-	fs.Var((*list)(&o.Origins), "origin", "`URL` of an origin, rtsp:// rtsps:// http:// https:// host:port[/base] (default ports 554 322 80 443); may be given more than once, the first that answers serves")
+	fs.Var((*list)(&o.Origins), "origin", "`URL` of an origin, rtsp:// rtsps:// http:// https:// host:port[/base] (default ports 554 322 80 443; certificates are checked against the system's authorities); may be given more than once, the first that answers serves")
 	// By its name a flag of the splitter, for that is who asks for cameras; but
 	// it names an origin, and nobody else may know where origins are.
 	fs.Var((*list)(&o.Sources), "splitter.source", "`PATH=URL`: an RTSP origin for exactly one path, e.g. /cam/door=rtsp://10.0.0.9/stream1; may be given more than once")
@@ -179,12 +179,13 @@ func redactText(raw string) string {
 	return scheme + rest
 }
 
-// A list is a flag that may be given more than once.
+// A list is a flag that may be given more than once, or hold several values
+// between blanks, as in an environment variable. No URL has a blank in it.
 type list []string
 
 // Set implements flag.Value.
 func (l *list) Set(s string) error {
-	*l = append(*l, s)
+	*l = append(*l, strings.Fields(s)...)
 	return nil
 }
 

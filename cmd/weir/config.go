@@ -11,6 +11,7 @@ import (
 
 	"github.com/peterbourgon/ff/v3"
 	"github.com/peterbourgon/ff/v3/ffyaml"
+	"go.uber.org/zap"
 
 	"weir/passthrough"
 	"weir/proxy"
@@ -44,7 +45,7 @@ type config struct {
 
 func newConfig(name string, stderr io.Writer) *config {
 	fs := flag.NewFlagSet(name, flag.ContinueOnError)
-	fs.SetOutput(stderr)
+	fs.SetOutput(io.Discard) // mistakes are reported once, by main
 	c := &config{fs: fs, front: front.Flags(fs), admin: admin.Flags(fs), origins: passthrough.Flags(fs), builds: map[string]proxy.Build{}}
 	for _, m := range slices.Sorted(maps.Keys(modes())) {
 		c.builds[m] = modes()[m](fs)
@@ -53,8 +54,8 @@ func newConfig(name string, stderr io.Writer) *config {
 	fs.StringVar(&c.logLevel, "log.level", "info", "`debug|info|warn|error`; debug has a line for each viewer that leaves")
 	fs.StringVar(&c.logFormat, "log.format", "", "`console|json`; console on a terminal, else json")
 	fs.BoolVar(&c.version, "version", false, "say which version this is, and end")
-	fs.String("config", "", "`file` in YAML with the flags' names as keys; command line and environment go before it")
-	fs.Usage = func() { usage(fs) }
+	fs.String("config", "", "`file` in YAML with the flags' names as keys; command line and environment override it")
+	fs.Usage = func() { usage(fs, stderr) }
 	return c
 }
 
@@ -67,19 +68,18 @@ func (c *config) set(name, value string) {
 }
 
 // parse reads the command line, then the environment (WEIR_SPLITTER_LINGER for
-// -splitter.linger; blanks separate the values of repeatable flags), then the
-// file. It explains mistakes by itself where package flag has done so already.
+// -splitter.linger), then the file; what comes first wins.
 func (c *config) parse(args []string) error {
 	err := ff.Parse(c.fs, args,
-		ff.WithEnvVarPrefix("WEIR"), ff.WithEnvVarSplit(" "),
+		ff.WithEnvVarPrefix("WEIR"),
 		ff.WithConfigFileFlag("config"), ff.WithConfigFileParser(ffyaml.Parser))
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return err
 	case err != nil:
-		return fmt.Errorf("%w (-h tells the flags)", err)
+		return fmt.Errorf("%w (%w)", err, errUsage)
 	case c.fs.NArg() > 0:
-		return fmt.Errorf("%q is not a flag (-h tells them)", c.fs.Arg(0))
+		return fmt.Errorf("%q is not a flag (%w)", c.fs.Arg(0), errUsage)
 	}
 	return nil
 }
@@ -88,6 +88,15 @@ func (c *config) parse(args []string) error {
 // their builds report.
 func (c *config) validate() error {
 	errs := []error{c.front.Validate(), c.origins.Validate()}
+	if len(c.ladder()) == 0 {
+		errs = append(errs, errors.New("-mode is empty: nobody would be answered"))
+	}
+	if _, err := zap.ParseAtomicLevel(c.logLevel); err != nil {
+		errs = append(errs, fmt.Errorf("-log.level: %w", err))
+	}
+	if f := c.logFormat; f != "" && f != "console" && f != "json" {
+		errs = append(errs, fmt.Errorf("-log.format %q: must be console or json", f))
+	}
 	for _, m := range c.ladder() {
 		if c.builds[m] == nil {
 			errs = append(errs, fmt.Errorf("-mode %s: there is no mode %q (there are: %s)", c.mode, m, strings.Join(defaultLadder, ", ")))
@@ -107,9 +116,10 @@ func (c *config) ladder() []string {
 	return l
 }
 
-// usage lists the flags by package, shortest explanation first.
-func usage(fs *flag.FlagSet) {
-	w := fs.Output()
+// usage explains a command and lists its flags.
+func usage(fs *flag.FlagSet, w io.Writer) {
+	fs.SetOutput(w)
+	defer fs.SetOutput(io.Discard)
 	fmt.Fprintf(w, "Usage: %s [flags]\n\n", fs.Name())
 	if fs.Name() == "weir" {
 		fmt.Fprint(w, "An edge node between viewers and origins, for example:\n\n  weir -origin rtsp://10.0.0.1:554\n\n"+

@@ -42,11 +42,7 @@ func demo(ctx context.Context, in invocation) error {
 	if c.front.RTSP == "" || d.viewers < 0 {
 		return errors.New("the demo needs -rtsp, and 0 or more -viewers")
 	}
-	log, level, err := c.logger(in.stderr)
-	if err != nil {
-		return err
-	}
-	return d.run(ctx, c, in, log, level)
+	return d.run(ctx, c, in)
 }
 
 // A demonstration is one run of the demo.
@@ -64,7 +60,46 @@ type demonstration struct {
 	seen []*viewer.Viewer // the demo's own, that played
 }
 
-func (d *demonstration) run(ctx context.Context, c *config, in invocation, log *zap.Logger, level zap.AtomicLevel) (err error) {
+func (d *demonstration) run(ctx context.Context, c *config, in invocation) error {
+	log, level := c.logger(in.stderr)
+	if err := d.build(c, log, level); err != nil {
+		return err
+	}
+	if d.length > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d.length)
+		defer cancel()
+	}
+	d.began = time.Now()
+	d.say("%s", d.welcome())
+	// The origins outlive the node, and the viewers end before it.
+	lasting := context.WithoutCancel(ctx)
+	stopOrigins := spawn(lasting, func(ctx context.Context) { d.serve(ctx, log) })
+	defer stopOrigins()
+	stopViewers := spawn(lasting, func(ctx context.Context) { d.watch(ctx, log) })
+	defer stopViewers()
+	var nodeErr error
+	signals := make(chan os.Signal, 2) // the node's: it is to know of the second one
+	nodeDone := make(chan struct{})
+	stopNode := spawn(lasting, func(ctx context.Context) {
+		defer close(nodeDone)
+		nodeErr = d.node.run(ctx, signals)
+	})
+	select {
+	case <-ctx.Done():
+	case sig := <-in.signals:
+		signals <- sig
+	case <-nodeDone: // a part failed
+	}
+	report := d.report()
+	stopViewers()
+	go forward(in.signals, signals, nodeDone)
+	stopNode()
+	return errors.Join(nodeErr, d.tell(report))
+}
+
+// build makes the origins, and the node that has them.
+func (d *demonstration) build(c *config, log *zap.Logger, level zap.AtomicLevel) (err error) {
 	for range 2 {
 		o, err := origintest.New(origintest.Options{Addr: "127.0.0.1:0", Log: log})
 		if err != nil {
@@ -73,68 +108,42 @@ func (d *demonstration) run(ctx context.Context, c *config, in invocation, log *
 		d.origins = append(d.origins, o)
 		c.set("origin", o.URL())
 	}
-	if d.node, err = newNode(c, log, level); err != nil {
-		return err
-	}
-	if d.length > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, d.length)
-		defer cancel()
-	}
-	// The origins outlive the node, and the viewers end before it.
-	outer, stopOrigins := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopOrigins()
-	watching, stopViewers := context.WithCancel(outer)
-	defer stopViewers()
-	var origins, viewers sync.WaitGroup
-	for _, o := range d.origins {
-		origins.Go(func() { runOrigin(outer, o, log) })
-	}
-	d.began = time.Now()
-	d.say("%s", d.welcome())
-	viewers.Go(func() { d.watch(watching, &viewers, log) })
-
-	ended := make(chan error, 1)
-	signals := make(chan os.Signal, 2) // the node's
-	stopNode, cancelNode := context.WithCancel(outer)
-	defer cancelNode()
-	go func() { ended <- d.node.run(stopNode, signals) }()
-	var report *demoReport
-	select {
-	case <-ctx.Done():
-		report = d.report()
-		cancelNode()
-	case sig := <-in.signals:
-		report = d.report()
-		signals <- sig
-	case err = <-ended: // a part failed
-		report = d.report()
-		ended <- err
-	}
-	stopViewers()
-	viewers.Wait()
-	err = d.await(ended, in.signals, signals)
-	stopOrigins()
-	origins.Wait()
-	return errors.Join(err, d.tell(report))
+	d.node, err = newNode(c, log, level)
+	return err
 }
 
-// await waits for the node, which is told of a second signal.
-func (d *demonstration) await(ended <-chan error, from <-chan os.Signal, to chan<- os.Signal) error {
+// spawn runs a function in the background; stop asks it to end and waits for it,
+// and may be called again.
+func spawn(ctx context.Context, run func(context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { run(ctx) })
+	return func() { cancel(); wg.Wait() }
+}
+
+// forward hands on signals until done.
+func forward(from <-chan os.Signal, to chan<- os.Signal, done <-chan struct{}) {
 	for {
 		select {
-		case err := <-ended:
-			return err
 		case sig := <-from:
 			to <- sig
+		case <-done:
+			return
 		}
 	}
 }
 
-func runOrigin(ctx context.Context, o *origintest.Origin, log *zap.Logger) {
-	if err := o.Run(ctx); err != nil {
-		log.Error("embedded origin", zap.Error(err))
+// serve runs the origins.
+func (d *demonstration) serve(ctx context.Context, log *zap.Logger) {
+	var wg sync.WaitGroup
+	for _, o := range d.origins {
+		wg.Go(func() {
+			if err := o.Run(ctx); err != nil {
+				log.Error("embedded origin", zap.Error(err))
+			}
+		})
 	}
+	wg.Wait()
 }
 
 // welcome says what to open.
@@ -153,18 +162,24 @@ func (d *demonstration) welcome() string {
 `, until, d.viewers, rtsp, demoPath, d.node.admin.Addr())
 }
 
-// watch starts the demo's viewers one after another.
-func (d *demonstration) watch(ctx context.Context, wg *sync.WaitGroup, log *zap.Logger) {
+// watch runs the demo's viewers, who come one after another.
+func (d *demonstration) watch(ctx context.Context, log *zap.Logger) {
 	url := "rtsp://" + d.node.front.RTSPAddr().String() + demoPath
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	tick := time.NewTicker(demoEvery)
+	defer tick.Stop()
 	for i := range d.viewers {
-		if i > 0 && !sleep(ctx, demoEvery) {
-			return
-		}
 		wg.Go(func() {
 			if err := d.view(ctx, url, i); err != nil && ctx.Err() == nil {
 				log.Warn("viewer", zap.Int("number", i+1), zap.Error(err))
 			}
 		})
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
 	}
 }
 
@@ -177,17 +192,6 @@ func (d *demonstration) view(ctx context.Context, url string, i int) error {
 	d.seen = append(d.seen, v)
 	d.mu.Unlock()
 	return v.Run(ctx)
-}
-
-func sleep(ctx context.Context, dur time.Duration) bool {
-	t := time.NewTimer(dur)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }
 
 // A demoReport is what happened. Milliseconds are from a viewer's dial.

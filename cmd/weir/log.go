@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"runtime/debug"
@@ -13,25 +12,22 @@ import (
 
 // logger makes the node's log on w, and the level that can be changed while it
 // runs.
-func (c *config) logger(w io.Writer) (*zap.Logger, zap.AtomicLevel, error) {
+func (c *config) logger(w io.Writer) (*zap.Logger, zap.AtomicLevel) {
 	level, err := zap.ParseAtomicLevel(c.logLevel)
 	if err != nil {
-		return nil, level, fmt.Errorf("-log.level: %w", err)
+		level = zap.NewAtomicLevel() // validate reports it
 	}
 	enc := zap.NewProductionEncoderConfig()
 	enc.EncodeTime = zapcore.ISO8601TimeEncoder
 	enc.EncodeDuration = zapcore.StringDurationEncoder
 	var encoder zapcore.Encoder
-	switch f := c.logFormat; {
-	case f == "console" || f == "" && terminal(w):
+	if f := c.logFormat; f == "console" || f == "" && terminal(w) {
 		enc.EncodeLevel = zapcore.CapitalLevelEncoder
 		encoder = zapcore.NewConsoleEncoder(enc)
-	case f == "json" || f == "":
+	} else {
 		encoder = zapcore.NewJSONEncoder(enc)
-	default:
-		return nil, level, fmt.Errorf("-log.format %q: must be console or json", f)
 	}
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level)), level, nil
+	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level)), level
 }
 
 func terminal(w io.Writer) bool {

@@ -26,8 +26,8 @@ const (
 	exitTwice  = 130 // a second signal
 )
 
-// errUsage is of a command line that cannot be used; it has been explained.
-var errUsage = errors.New("usage")
+// errUsage is wrapped by errors of a command line that cannot be read.
+var errUsage = errors.New("-h tells the flags")
 
 func main() { os.Exit(run()) }
 
@@ -39,7 +39,7 @@ func run() int {
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		name := args[0]
 		if args, cmd = args[1:], commands()[name]; cmd == nil {
-			fmt.Fprintf(os.Stderr, "weir: no command %q (there are: demo, check; none is an edge node; -h tells the flags)\n", name)
+			fmt.Fprintf(os.Stderr, "weir: no command %q; there are demo and check, and weir alone is the edge (-h tells its flags)\n", name)
 			return exitUsage
 		}
 	}
@@ -49,12 +49,12 @@ func run() int {
 		return exitOK
 	case errors.Is(err, errTwice):
 		return exitTwice
-	case errors.Is(err, errUsage):
-		return exitUsage
-	default:
-		fmt.Fprintf(os.Stderr, "weir: %v\n", err)
-		return exitFailed
 	}
+	fmt.Fprintf(os.Stderr, "weir: %v\n", err)
+	if errors.Is(err, errUsage) {
+		return exitUsage
+	}
+	return exitFailed
 }
 
 // An invocation is what a command is given.
@@ -81,10 +81,7 @@ func serve(ctx context.Context, in invocation) error {
 		fmt.Fprintln(in.stdout, versionLine())
 		return nil
 	}
-	log, level, err := c.logger(in.stderr)
-	if err != nil {
-		return err
-	}
+	log, level := c.logger(in.stderr)
 	n, err := newNode(c, log, level)
 	if err != nil {
 		return err

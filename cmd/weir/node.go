@@ -146,9 +146,13 @@ func (n *node) run(ctx context.Context, signals <-chan os.Signal) error {
 // is first in parts: it tells how things are until the end.
 func (n *node) takeDown(patient bool, parts []*running, down chan<- error) {
 	n.admin.Drain()
-	n.front.Drain()
+	for _, p := range n.parts {
+		if d, ok := p.Part.(proxy.Drainer); ok {
+			d.Drain()
+		}
+	}
 	if patient {
-		time.Sleep(n.notice)
+		time.Sleep(n.notice) // a second signal does not wait for it: see run
 	} else {
 		n.front.SetDrainTimeout(quickDrain)
 	}

@@ -17,14 +17,12 @@ import (
 	"weir/splitter"
 )
 
-// playFor is how long each real player plays. The issue of this program is that
-// they get pictures and sound without an error.
+// playFor is how long real players get pictures and sound without an error.
 const playFor = 10 * time.Second
 
 // TestPlayers plays live through a whole edge with the players that people use.
 func TestPlayers(t *testing.T) {
-	n, origin := startEdge(t)
-	_ = origin
+	n, _ := startEdge(t)
 	url := "rtsp://" + n.front.RTSPAddr().String() + demoPath
 	for _, transport := range []string{"tcp", "udp"} {
 		t.Run("ffmpeg/"+transport, func(t *testing.T) {
@@ -101,8 +99,8 @@ func startEdge(t *testing.T) (*node, *origintest.Origin) {
 	return n, origin
 }
 
-// need skips a test where a program is missing; make test installs it where it
-// may, and CI sets the variable that makes its absence a failure.
+// need skips a test where a program is missing. make test installs it where it
+// may; in CI its absence is a failure.
 func need(t *testing.T, program string) {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {

@@ -161,12 +161,20 @@ func dial(addr string) error {
 	return err
 }
 
-// get prints what an HTTP GET answers.
+// get prints what an HTTP GET answers: get [-u USER:PASSWORD] URL.
 func get(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: get url")
+	user, password, url := "", "", args[len(args)-1]
+	if len(args) == 3 && args[0] == "-u" {
+		user, password, _ = strings.Cut(args[1], ":")
+	} else if neg || len(args) != 1 {
+		ts.Fatalf("usage: get [-u user:password] url")
 	}
-	res, err := http.Get(args[0])
+	req, err := http.NewRequest(http.MethodGet, url, nil)
+	ts.Check(err)
+	if user != "" {
+		req.SetBasicAuth(user, password)
+	}
+	res, err := http.DefaultClient.Do(req)
 	ts.Check(err)
 	defer res.Body.Close()
 	_, err = io.Copy(ts.Stdout(), res.Body)
