@@ -3,7 +3,7 @@
 GO       ?= go
 # What the end-to-end tests play with, and what the race detector needs.
 PROGRAMS := ffmpeg ffprobe gst-launch-1.0 gcc
-ELEMENTS := rtspsrc rtph264depay h264parse avdec_h264 avdec_aac
+ELEMENTS := rtspsrc rtph264depay rtpmp4gdepay h264parse avdec_h264 avdec_aac
 PACKAGES := ffmpeg gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
             gstreamer1.0-plugins-bad gstreamer1.0-libav gcc libc6-dev
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -27,7 +27,7 @@ test: deps lint ## everything that must hold: lint, unit, end-to-end with real p
 
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck, and builds for other systems
-	@files=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$files" || { echo "not gofmt'ed:"; echo "$$files"; exit 1; }
+	@files=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); test -z "$$files" || { echo "not gofmt'ed:"; echo "$$files"; exit 1; }
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	GOOS=darwin $(GO) build -o /dev/null ./cmd/weir
@@ -40,7 +40,8 @@ deps: ## what the tests need from Debian, where it is missing and may be install
 	test -z "$$missing" && exit 0; echo "missing:$$missing"; \
 	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(PACKAGES); \
-	else echo "not root on Debian: install them yourself ($(PACKAGES)); tests that need them are skipped"; fi
+	else echo "not root on Debian: install them yourself ($(PACKAGES));"; \
+		echo "without gcc nothing can be tested, without the others real players are skipped"; fi
 
 .PHONY: bench
 bench: ## the benchmarks; one for each promise of speed

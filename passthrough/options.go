@@ -179,13 +179,23 @@ func redactText(raw string) string {
 	return scheme + rest
 }
 
-// A list is a flag that may be given more than once, or hold several values
-// between blanks, as in an environment variable. No URL has a blank in it.
+// A list is a flag that may be given more than once, or hold several URLs between
+// blanks, as in an environment variable. An option behind a URL may hold a blank.
 type list []string
 
 // Set implements flag.Value.
 func (l *list) Set(s string) error {
-	*l = append(*l, strings.Fields(s)...)
+	words := strings.Split(strings.TrimSpace(s), " ")
+	value := words[0]
+	for _, w := range words[1:] {
+		if strings.Contains(w, "://") {
+			*l = append(*l, strings.TrimSpace(value))
+			value = w
+		} else {
+			value += " " + w
+		}
+	}
+	*l = append(*l, strings.TrimSpace(value))
 	return nil
 }
 

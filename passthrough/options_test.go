@@ -3,6 +3,7 @@ package passthrough
 import (
 	"flag"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -145,4 +146,21 @@ func TestNewWantsValidOptions(t *testing.T) {
 		}
 	}()
 	New(Options{Origins: []string{"ftp://a"}, Timeout: time.Second}, zap.NewNop())
+}
+
+// Several URLs may stand in one value, between blanks.
+func TestSeveralInOne(t *testing.T) {
+	f := func(value string, want ...string) {
+		t.Helper()
+		var l list
+		if err := l.Set(value); err != nil || !slices.Equal(l, want) {
+			t.Errorf("Set(%q) gives %q, %v, want %q", value, l, err, want)
+		}
+	}
+	f("rtsp://a", "rtsp://a")
+	f("rtsp://a rtsp://b", "rtsp://a", "rtsp://b")
+	f(" rtsp://a   rtsp://b ", "rtsp://a", "rtsp://b")
+	f("/x=rtsp://a /y=rtsp://b", "/x=rtsp://a", "/y=rtsp://b")
+	f("http://a#header=X-Key: k rtsp://b", "http://a#header=X-Key: k", "rtsp://b")
+	f("", "")
 }

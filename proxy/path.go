@@ -6,6 +6,9 @@ import (
 	"path"
 	"strings"
 	"unicode/utf8"
+
+	"weir/proxy/sdp"
+	"weir/proxy/wire"
 )
 
 // maxPath bounds a path in bytes.
@@ -39,6 +42,23 @@ func CleanPath(escaped string) (string, error) {
 		}
 	}
 	return path.Clean(p), nil
+}
+
+// RequestTarget is the canonical path and the query of what an RTSP request is
+// about. SETUP names a track of it, as sdp.Edge numbers them: that is cut off,
+// also behind the query, where ffmpeg puts it.
+func RequestTarget(req *wire.Request) (path, query string, err error) {
+	u, err := req.Target()
+	if err != nil || u.Opaque != "" { // "rtsp:cam" has no path to be checked
+		return "", "", errPath
+	}
+	escaped, query := u.EscapedPath(), u.RawQuery
+	if req.Method == "SETUP" {
+		escaped, _, _ = sdp.SplitTrack(escaped)
+		query, _, _ = sdp.SplitTrack(query)
+	}
+	path, err = CleanPath(escaped)
+	return path, strings.TrimSuffix(query, "/"), err // ffmpeg appends one to the base
 }
 
 // Redact returns u as text without its credentials and query, for logs.

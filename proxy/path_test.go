@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"weir/proxy"
+	"weir/proxy/wire"
 )
 
 func TestCleanPath(t *testing.T) {
@@ -138,4 +139,28 @@ func TestRedact(t *testing.T) {
 	if got := proxy.Redact(nil); got != "" {
 		t.Errorf("Redact(nil) = %q", got)
 	}
+}
+
+func TestRequestTarget(t *testing.T) {
+	f := func(method, url, want string) {
+		t.Helper()
+		got, _, err := proxy.RequestTarget(&wire.Request{Method: method, URL: url})
+		if got != want || (err != nil) != (want == "") {
+			t.Errorf("RequestTarget(%s %s) = %q, %v, want %q", method, url, got, err, want)
+		}
+	}
+	f("DESCRIBE", "rtsp://edge/cam", "/cam")
+	f("DESCRIBE", "rtsp://edge:8554//a/./cam/?token=x", "/a/cam")
+	f("DESCRIBE", "rtsp://edge/cam/trackID=1", "/cam/trackID=1")
+	f("DESCRIBE", "rtsp://edge/a%20b", "/a b")
+	f("DESCRIBE", "/cam", "/cam")
+	f("DESCRIBE", "rtsp://edge", "/")
+	f("SETUP", "rtsp://edge/cam/trackID=1", "/cam")
+	f("SETUP", "rtsp://edge/cam/trackID=x", "/cam/trackID=x")
+	f("SETUP", "rtsp://edge/cam?token=x/trackID=0", "/cam")
+	f("SETUP", "rtsp://edge/cam", "/cam")
+	f("SETUP", "rtsp://edge/trackID=0", "/")
+	f("DESCRIBE", "rtsp://edge/a%2Fb", "")
+	f("DESCRIBE", "rtsp://edge/a/../b", "")
+	f("DESCRIBE", "rtsp://edge/%zz", "")
 }

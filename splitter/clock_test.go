@@ -303,7 +303,7 @@ func TestAnchorKeepsTime(t *testing.T) {
 	b := make([]byte, rtp.HeaderLen)
 	b[0] = 0x80
 	for n := uint32(1); n <= pictures; n++ {
-		rtp.SetTimestamp(b, l.ts+3003*n)
+		binary.BigEndian.PutUint32(b[4:], l.ts+3003*n)
 		tr.num.Apply(b)
 		if n%3 == 0 {
 			tr.anchor()

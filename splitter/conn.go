@@ -5,10 +5,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"net"
 	"os"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -150,7 +148,7 @@ func (c *conn) kick() {
 	}
 	c.busy = true
 	if c.raw == nil {
-		c.work.Go(c.waitPlain) // with mu held: nobody may begin after Close
+		c.work.Go(c.waitBlocking) // with mu held: nobody may begin after Close
 		c.mu.Unlock()
 		return
 	}
@@ -248,7 +246,7 @@ func (c *conn) chunk() []byte {
 		return nil
 	}
 	c.play.catchUp()
-	if !c.play.plain {
+	if !c.play.unmapped {
 		c.out = c.play.appendMapped(c.out)
 		c.play.sent(len(c.out))
 		return c.out
@@ -271,9 +269,9 @@ func (c *conn) took(n int) {
 	c.out = append(c.out, rest...)
 }
 
-// waitPlain is pump for connections that can only wait: one piece at a time,
+// waitBlocking is pump for connections that can only wait: one piece at a time,
 // each with a deadline.
-func (c *conn) waitPlain() {
+func (c *conn) waitBlocking() {
 	var buf []byte
 	for {
 		c.mu.Lock()
@@ -321,61 +319,3 @@ func (c *conn) Close() error {
 	c.fail(net.ErrClosed)
 	return nil
 }
-
-// opened counts a session that was made on the connection.
-func (c *conn) opened(ss *gortsplib.ServerSession) {
-	c.hold()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.sessions = append(c.sessions, ss)
-}
-
-// closed is the opposite of opened.
-func (c *conn) closed(ss *gortsplib.ServerSession) {
-	c.mu.Lock()
-	c.sessions = slices.DeleteFunc(c.sessions, func(x *gortsplib.ServerSession) bool { return x == ss })
-	c.mu.Unlock()
-	c.release()
-}
-
-// shut ends the connection and its sessions.
-func (c *conn) shut() {
-	c.mu.Lock()
-	left := slices.Clone(c.sessions)
-	c.mu.Unlock()
-	for _, ss := range left {
-		ss.Close()
-	}
-	c.Close()
-}
-
-// hold keeps the connection from having ended, whatever its socket does.
-func (c *conn) hold() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.holds++
-}
-
-// release is the opposite of hold.
-func (c *conn) release() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.holds--
-	c.checkEnded()
-}
-
-// left tells that gortsplib has done with the connection.
-func (c *conn) left() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.gone = true
-	c.checkEnded()
-}
-
-func (c *conn) checkEnded() {
-	if c.gone && c.holds == 0 {
-		close(c.ended)
-	}
-}
-
-var _ io.ReadWriteCloser = (*conn)(nil)

@@ -235,7 +235,7 @@ func ask(t *testing.T, e *edge, n int, requests ...string) []string {
 	return answers(c, n)
 }
 
-// status is the feed of a path; nil if there is none.
+// feed is what the status says of a path; nil if there is none.
 func (e *edge) feed(path string) *splitter.FeedStatus {
 	for _, f := range e.Status().(splitter.Status).Feeds {
 		if f.Path == path {

@@ -88,7 +88,7 @@ func (f *feed) run(ctx context.Context) {
 		if ctx.Err() != nil || err == nil {
 			break
 		}
-		f.log.Warn("source lost", zap.String("origin", pl.link.Origin), zap.Error(err))
+		f.log.Warn("feed away", zap.String("origin", pl.link.Origin), zap.Error(err))
 		pl = f.reopen(ctx)
 	}
 	f.end(pl == nil)
@@ -212,14 +212,14 @@ func (f *feed) reopen(ctx context.Context) *pull {
 		}
 		if pl.sdp.Stored() || !sdp.Same(f.sdp, pl.sdp) {
 			pl.close()
-			f.log.Warn("source came back as another stream", zap.String("origin", pl.link.Origin))
+			f.log.Warn("feed came back as another stream", zap.String("origin", pl.link.Origin))
 			return nil
 		}
 		if err := f.start(ctx, pl); err != nil {
 			f.log.Debug("redial", zap.Error(err))
 			continue
 		}
-		f.log.Info("source back", zap.String("origin", pl.link.Origin), zap.Duration("after", time.Since(lost).Round(time.Millisecond)))
+		f.log.Info("feed back", zap.String("origin", pl.link.Origin), zap.Duration("after", time.Since(lost).Round(time.Millisecond)))
 		return pl
 	}
 }
@@ -268,6 +268,7 @@ func (f *feed) end(gaveUp bool) {
 	}
 	f.mu.Unlock()
 	for _, s := range left {
+		s.bye()
 		s.close()
 	}
 	f.log.Info("feed down", zap.Bool("gave_up", gaveUp), zap.Int("viewers", len(left)))

@@ -245,6 +245,35 @@ func TestSourceComesBack(t *testing.T) {
 	})
 }
 
+// An origin that takes every pull and soon drops it is not back: it is not dialled
+// without a pause, and viewers are let go after the wait all the same.
+func TestSourceNeverStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newFakeOrigin()
+		o.sdp = head + h264
+		f, stop := live(t, o, Options{Wait: 20 * time.Second})
+		defer stop()
+		<-f.opened
+		s := &session{}
+		f.join(s)
+		start := time.Now()
+		for !f.is("ended") && time.Since(start) < time.Minute {
+			<-time.After(100 * time.Millisecond)
+			o.kill(false)
+			synctest.Wait()
+			if time.Since(start) > 19*time.Second {
+				f.leave(s) // end would close it
+			}
+		}
+		if took := time.Since(start); took < 19*time.Second || took > 22*time.Second {
+			t.Errorf("let go after %v", took)
+		}
+		if n := len(o.dials); n < 25 || n > 60 {
+			t.Errorf("%d dials in 20 s", n)
+		}
+	})
+}
+
 // A source that comes back as something else ends the feed.
 func TestSourceComesBackChanged(t *testing.T) {
 	f := func(what string, change func(o *fakeOrigin)) {

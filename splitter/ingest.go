@@ -220,6 +220,18 @@ func (in *ingest) report(now time.Time) {
 	}
 }
 
+// byes is what ends each track: a last report, without which some receivers take
+// no RTCP (RFC 3550 §6.1), and the goodbye.
+func (in *ingest) byes(now time.Time) [][]byte {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	byes := make([][]byte, len(in.tracks))
+	for i, t := range in.tracks {
+		byes[i] = rtp.AppendBye(t.report(now).Append(nil, in.cname), t.num.SSRC)
+	}
+	return byes
+}
+
 // senderReport notes what the origin says of a track's clock.
 func (in *ingest) senderReport(i int, ntp uint64, rtpTime uint32) {
 	in.mu.Lock()

@@ -36,13 +36,47 @@ func TestMode(t *testing.T) {
 func TestOnePullForAll(t *testing.T) {
 	origin := newOrigin(t, origintest.Options{})
 	e := newEdge(t, edgeOptions(), balancer(t, origin.URL()))
+	start := time.Now()
 	watchers := crowd(t, 50, e.url+clock, "tcp")
+	t.Logf("50 viewers were playing within %v", time.Since(start))
 	more(t, watchers, 0, 10)
 	if c := origin.Counts(); c.Pulls != 1 || c.Connections != 1 {
 		t.Errorf("50 viewers at once: %d pulls on %d connections, want 1 on 1", c.Pulls, c.Connections)
 	}
 	if st := e.Status().(splitter.Status); st.Viewers != 50 {
 		t.Errorf("status counts %d viewers, want 50", st.Viewers)
+	}
+}
+
+// Fifty requests within ten milliseconds, before anything is known of the path:
+// the origin is asked once.
+func TestOneQuestionForAll(t *testing.T) {
+	origin := newOrigin(t, origintest.Options{})
+	e := newEdge(t, edgeOptions(), balancer(t, origin.URL()))
+	conns := make([]net.Conn, 50)
+	for i := range conns {
+		c, err := net.Dial("tcp", strings.TrimPrefix(e.url, "rtsp://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		conns[i] = c
+	}
+	start := time.Now()
+	for _, c := range conns {
+		c.Write([]byte(request("DESCRIBE", e.url+clock, "CSeq: 1"))) //nolint:errcheck
+	}
+	if d := time.Since(start); d > 10*time.Millisecond {
+		t.Logf("the requests took %v: not quite at once", d)
+	}
+	for _, c := range conns {
+		c.SetDeadline(time.Now().Add(5 * time.Second)) //nolint:errcheck
+		if a := answers(c, 1); !strings.HasPrefix(a[0], "200") {
+			t.Errorf("answer %q", a)
+		}
+	}
+	if c := origin.Counts(); c.Connections != 1 || c.Requests["DESCRIBE"] != 1 || c.Pulls != 1 {
+		t.Errorf("50 requests at once: %d connections, %d questions, %d pulls, want 1 each", c.Connections, c.Requests["DESCRIBE"], c.Pulls)
 	}
 }
 
@@ -151,6 +185,9 @@ func TestStartsAtKeyFrame(t *testing.T) {
 				t.Errorf("%s track %d: first sequence number %d, RTP-Info said %v", transport, track, p.seq, tr.Seq)
 			}
 		}
+		if r := w.PlayResponse().Header.Get("Range"); r != "npt=now-" {
+			t.Errorf("%s: Range %q in the answer to PLAY, want npt=now-", transport, r)
+		}
 		if tr := w.Tracks()[0]; tr.RTPTime == nil || *tr.RTPTime != first.ts {
 			t.Errorf("%s: first time stamp %d, RTP-Info said %v", transport, first.ts, tr.RTPTime)
 		}
@@ -166,22 +203,50 @@ func TestSenderReports(t *testing.T) {
 	for _, transport := range []string{"tcp", "udp"} {
 		w := watch(t, e.url+clock, transport)
 		w.more(t, 0, 10)
-		at := map[uint32]time.Time{}
-		for _, r := range w.reports() {
-			if r[1] == 200 {
-				ssrc, rtpTime := binary.BigEndian.Uint32(r[4:]), binary.BigEndian.Uint32(r[16:])
-				at[ssrc] = rtp.FromNTP(binary.BigEndian.Uint64(r[8:]))
-				_ = rtpTime
+		related(t, w)
+	}
+}
+
+// The very first viewer has his reports within a second of PLAY.
+func TestFirstSenderReports(t *testing.T) {
+	origin := newOrigin(t, origintest.Options{})
+	e := newEdge(t, edgeOptions(), balancer(t, origin.URL()))
+	w := watch(t, e.url+clock, "tcp")
+	w.more(t, 0, 1)
+	first := time.Now()
+	proxytest.Eventually(t, 3*time.Second, "reports of both tracks", func() bool { return len(w.reports()) >= 2 })
+	if d := time.Since(first); d > 1200*time.Millisecond {
+		t.Errorf("reports came %v after the first packet", d)
+	}
+	related(t, w)
+}
+
+// related checks that the reports put packets of both tracks that came together
+// at about the same time of one clock.
+func related(t *testing.T, w *watcher) {
+	t.Helper()
+	w.more(t, 1, 1)
+	video, audio := w.received(0), w.received(1)
+	v, a := video[len(video)-1], audio[len(audio)-1]
+	rate := map[uint32]float64{v.ssrc: 90000, a.ssrc: 48000}
+	at := map[uint32]func(ts uint32) time.Time{}
+	for _, r := range w.reports() {
+		if r[1] == 200 {
+			ssrc, ntp, ref := binary.BigEndian.Uint32(r[4:]), rtp.FromNTP(binary.BigEndian.Uint64(r[8:])), binary.BigEndian.Uint32(r[16:])
+			at[ssrc] = func(ts uint32) time.Time {
+				return ntp.Add(time.Duration(float64(int32(ts-ref)) / rate[ssrc] * 1e9))
 			}
 		}
-		if len(at) != 2 {
-			t.Fatalf("%s: reports of %d tracks within the first pictures, want 2", transport, len(at))
-		}
-		for ssrc, ntp := range at {
-			if d := time.Since(ntp); d < -time.Second || d > 5*time.Second {
-				t.Errorf("%s: report of %08x is %v old", transport, ssrc, d)
-			}
-		}
+	}
+	if len(at) != 2 || at[v.ssrc] == nil || at[a.ssrc] == nil {
+		t.Fatalf("reports of %d tracks, want those of both", len(at))
+	}
+	vt, atime := at[v.ssrc](v.ts), at[a.ssrc](a.ts)
+	if d := vt.Sub(atime) - v.at.Sub(a.at); d < -150*time.Millisecond || d > 150*time.Millisecond {
+		t.Errorf("reports put the tracks %v apart", d)
+	}
+	if d := v.at.Sub(vt); d < -2*time.Second || d > 2*time.Second {
+		t.Errorf("reports are %v off the clock", d)
 	}
 }
 
@@ -469,6 +534,9 @@ func TestWait(t *testing.T) {
 	for _, w := range []*watcher{tcp, udp} {
 		proxytest.Eventually(t, 4*time.Second, "viewer let go", func() bool { return w.over() != nil })
 	}
+	if err := udp.over(); !errors.Is(err, viewer.ErrBye) {
+		t.Errorf("viewer over UDP ended by %v, want a goodbye", err)
+	}
 	proxytest.Eventually(t, time.Second, "feed gone", func() bool { return e.feed(clock) == nil })
 	if err := origin.Revive(); err != nil {
 		t.Fatal(err)
@@ -496,8 +564,8 @@ func TestSecureSource(t *testing.T) {
 
 // Media may come from the origin over UDP, or by trial.
 func TestPullOverUDP(t *testing.T) {
-	for _, transport := range []string{"udp", "auto"} {
-		origin := newOrigin(t, origintest.Options{UDP: transport == "udp"})
+	f := func(transport string, offered bool) {
+		origin := newOrigin(t, origintest.Options{UDP: offered})
 		o := edgeOptions()
 		o.Transport = transport
 		e := newEdge(t, o, balancer(t, origin.URL()))
@@ -506,6 +574,9 @@ func TestPullOverUDP(t *testing.T) {
 		w.more(t, 1, 20)
 		continues(t, w.received(0), 90000)
 	}
+	f("udp", true)
+	f("auto", true)
+	f("auto", false)
 }
 
 // A viewer who has gone without a word does not keep his port from the next.
@@ -555,7 +626,7 @@ func stuck(t *testing.T, e *edge) net.Conn {
 	return c
 }
 
-// What the gate refuses does not play, and each place is given back once.
+// The status names feeds and their viewers.
 func TestStatusNamesViewers(t *testing.T) {
 	origin := newOrigin(t, origintest.Options{})
 	e := newEdge(t, edgeOptions(), balancer(t, origin.URL()))

@@ -20,11 +20,13 @@ type Options struct {
 	// Wait is how long viewers outlive their source. Too little drops them when
 	// an origin restarts, too much leaves them before a still picture.
 	Wait time.Duration // default 30s
-	// Lag is how long a viewer may take nothing before he is closed.
+	// Lag is how long a viewer may take nothing before he is closed. Too little
+	// cuts viewers on bad lines, too much keeps those who have gone silently.
 	Lag time.Duration // default 5s
 	// Timeout is how long the origin may take for each answer, and how long it
-	// may send nothing before it is asked again. Viewers of a mute origin wait at
-	// most twice that.
+	// may send nothing before it is asked again. Too little refuses slow cameras,
+	// too much keeps viewers of a dead one waiting: to describe the stream may
+	// take twice that, to start it again as much.
 	Timeout time.Duration // default 5s
 	// Transport is how media comes from the origin: tcp, udp, or auto (UDP, and
 	// TCP if nothing comes within three seconds).
@@ -37,7 +39,7 @@ func Flags(fs *flag.FlagSet) proxy.Build {
 	fs.StringVar(&o.UDP, "splitter.udp", ":8000", "`address` of the UDP port pair for viewers (even, and the next); empty turns UDP off")
 	fs.DurationVar(&o.Linger, "splitter.linger", 10*time.Second, "how long a pull outlives its last viewer; 0 makes zapping dear for the origin, much pulls what nobody watches")
 	fs.DurationVar(&o.Wait, "splitter.wait", 30*time.Second, "how long viewers outlive their source; little drops them when an origin restarts, much leaves them before a still picture")
-	fs.DurationVar(&o.Lag, "splitter.lag", 5*time.Second, "how long a viewer may take nothing before he is closed; little cuts viewers on bad lines")
+	fs.DurationVar(&o.Lag, "splitter.lag", 5*time.Second, "how long a viewer may take nothing before he is closed; little cuts viewers on bad lines, much keeps those who have gone silently")
 	fs.DurationVar(&o.Timeout, "splitter.timeout", 5*time.Second, "how long the origin may take for each answer, and send nothing before it is asked again; little refuses slow cameras, much keeps viewers of a dead one waiting")
 	fs.StringVar(&o.Transport, "splitter.transport", "tcp", "how media comes from the origin: `tcp|udp|auto`; auto tries UDP and costs 3s where it is blocked")
 	return func(env proxy.Env) (proxy.Mode, error) { return New(*o, env) }

@@ -38,7 +38,6 @@ type pull struct {
 	link   *proxy.Link
 	desc   *description.Session
 	sdp    *sdp.Session
-	body   []byte // of the description
 
 	silence   time.Duration
 	lost      chan error     // the first reason for giving up; capacity 1
@@ -97,7 +96,7 @@ func (pl *pull) describe(ctx context.Context, p *puller) error {
 	if len(pl.sdp.Media) != len(desc.Medias) {
 		return &proxy.Refusal{Reason: proxy.OriginBad, Err: errors.New("sdp: read in two ways")}
 	}
-	pl.desc, pl.body = desc, res.Body
+	pl.desc = desc
 	pl.delivered = make([]atomic.Int64, len(desc.Medias))
 	return nil
 }

@@ -30,7 +30,8 @@ type fakeOrigin struct {
 	delay  time.Duration  // before each answer
 	codes  map[string]int // answers by method that are not 200; -1: none
 	header map[string]string
-	mute   bool // plays nothing
+	mute   bool   // plays nothing
+	basic  string // the Authorization it wants; "" for none
 	every  time.Duration
 
 	mu    sync.Mutex // guards what follows, and each write
@@ -139,6 +140,9 @@ func (o *fakeOrigin) answer(req *wire.Request, setups, code int) *wire.Response 
 	}
 	switch {
 	case res.Code != 200:
+	case o.basic != "" && req.Header.Get("Authorization") != o.basic:
+		res.Code = 401
+		res.Header.Add("WWW-Authenticate", `Basic realm="camera"`)
 	case req.Method == "OPTIONS":
 		res.Header.Add("Public", "DESCRIBE, SETUP, PLAY, GET_PARAMETER, TEARDOWN")
 	case req.Method == "DESCRIBE":

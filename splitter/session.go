@@ -26,7 +26,7 @@ type session struct {
 	// By track. Written by SETUP, before any PLAY.
 	channels []int    // interleaved channel of RTP; -1: not set up
 	urls     []string // as SETUP wrote them, for RTP-Info
-	plain    bool     // the viewer wants what stands in the ring: no copy, no mapping
+	unmapped bool     // the viewer wants what stands in the ring: no copy, no other channels
 
 	at     cursor
 	open   opening
@@ -52,10 +52,10 @@ func newSession(f *feed, c *conn, ss *gortsplib.ServerSession, st *gortsplib.Ser
 // setUp adds a track.
 func (s *session) setUp(track, channel int, url string) {
 	s.channels[track], s.urls[track] = channel, url
-	s.plain = true
+	s.unmapped = true
 	for i, m := range s.feed.sdp.Media {
 		if s.channels[i] != 2*i && !m.BackChannel {
-			s.plain = false
+			s.unmapped = false
 		}
 	}
 }
@@ -98,22 +98,37 @@ func (s *session) rest(state string) {
 // close ends the session from the edge's side. It does not wait.
 func (s *session) close() { s.rtsp.Close() }
 
+// bye tells a viewer over UDP that nothing more will come (RFC 3550 §6.6); over
+// TCP the end of the connection says so.
+func (s *session) bye() {
+	if s.udp == nil || !s.playing() {
+		return
+	}
+	b := newBatch(s.conn.s.udp)
+	for i, bye := range s.feed.in.byes(time.Now()) {
+		if to := s.udp.rtcp[i]; to != nil {
+			b.report(bye, to)
+		}
+	}
+	b.send()
+}
+
 // ended frees all that the session holds; gortsplib has done with it.
 func (s *session) ended(err error) {
 	s.rest("ended")
 	s.feed.leave(s)
 	s.stream.Close()
 	s.ticket.Close()
-	if reason := s.why(); reason != "" {
-		s.conn.log.Debug("viewer left", s.fields(zap.String("reason", reason))...)
-	} else {
-		s.conn.log.Debug("viewer left", s.fields(zap.Error(err))...)
+	reason := s.why()
+	if reason == "" && err != nil {
+		reason = err.Error() // gortsplib's word for how it ended
 	}
+	s.conn.log.Debug("viewer left", s.fields(zap.String("reason", reason))...)
 }
 
 func (s *session) fields(more ...zap.Field) []zap.Field {
 	return append([]zap.Field{zap.String("path", s.feed.path), zap.Uint64("bytes", s.bytes.Load()),
-		zap.Uint64("jumps", s.jumps.Load()), zap.Duration("after", time.Since(s.since))}, more...)
+		zap.Uint64("jumps", s.jumps.Load()), zap.Duration("duration", time.Since(s.since))}, more...)
 }
 
 func (s *session) setState(state string) {
@@ -145,7 +160,7 @@ func (s *session) why() string {
 // What follows is called with the data plane's lock held.
 
 // catchUp moves a viewer who is far behind to the newest key frame, at a packet
-// boundary, so that he sees whole pictures and keeps little alive.
+// boundary, so that he keeps little alive. The picture he was in stays cut.
 func (s *session) catchUp() {
 	r := s.feed.in.ring
 	to := r.start()

@@ -43,8 +43,8 @@ var (
 	_ gortsplib.ServerHandlerOnSetParameter = (*signalling)(nil)
 )
 
-// newSignalling prepares a server that is fed with connections, and with the
-// sockets of the splitter.
+// newSignalling prepares a server that takes its connections from connQueue, and
+// the splitter's sockets.
 func newSignalling(s *Splitter) *signalling {
 	h := &signalling{s: s}
 	h.server = &gortsplib.Server{
@@ -67,18 +67,21 @@ func newSignalling(s *Splitter) *signalling {
 	return h
 }
 
+// wait ends with the server.
+func (h *signalling) wait(stopped chan<- error) { stopped <- h.server.Wait() }
+
 func connOf(sc *gortsplib.ServerConn) *conn { return sc.NetConn().(*conn) }
 
-// A place is what we hang on a session of gortsplib: the connection that made it,
+// A userData is what we hang on a session of gortsplib: the connection that made it,
 // and our part of it from its first good SETUP on.
-type place struct {
+type userData struct {
 	conn    *conn
 	session *session
 }
 
-func placeOf(ss *gortsplib.ServerSession) *place { return ss.UserData().(*place) }
+func dataOf(ss *gortsplib.ServerSession) *userData { return ss.UserData().(*userData) }
 
-func sessionOf(ss *gortsplib.ServerSession) *session { return placeOf(ss).session }
+func sessionOf(ss *gortsplib.ServerSession) *session { return dataOf(ss).session }
 
 // OnConnClose implements gortsplib.ServerHandlerOnConnClose.
 func (h *signalling) OnConnClose(ctx *gortsplib.ServerHandlerOnConnCloseCtx) {
@@ -88,13 +91,13 @@ func (h *signalling) OnConnClose(ctx *gortsplib.ServerHandlerOnConnCloseCtx) {
 // OnSessionOpen implements gortsplib.ServerHandlerOnSessionOpen.
 func (h *signalling) OnSessionOpen(ctx *gortsplib.ServerHandlerOnSessionOpenCtx) {
 	c := connOf(ctx.Conn)
-	ctx.Session.SetUserData(&place{conn: c})
+	ctx.Session.SetUserData(&userData{conn: c})
 	c.opened(ctx.Session)
 }
 
 // OnSessionClose implements gortsplib.ServerHandlerOnSessionClose.
 func (h *signalling) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCtx) {
-	p := placeOf(ctx.Session)
+	p := dataOf(ctx.Session)
 	if p.session != nil {
 		h.s.forget(p.session)
 		p.session.ended(ctx.Error)
@@ -160,7 +163,7 @@ func (h *signalling) newSession(c *conn, ctx *gortsplib.ServerHandlerOnSetupCtx)
 		stream.Close()
 		return nil, &proxy.Refusal{Reason: proxy.OriginDown, RetryAfter: time.Second}
 	}
-	placeOf(ctx.Session).session = s
+	dataOf(ctx.Session).session = s
 	return s, nil
 }
 
@@ -319,11 +322,10 @@ func status(code base.StatusCode) *base.Response { return &base.Response{StatusC
 
 // refused is the answer to a viewer whom the gate or the feed does not take.
 func refused(err error) *base.Response {
-	r := proxy.Refused(err)
-	code, phrase := r.RTSP()
-	res := &base.Response{StatusCode: base.StatusCode(code), StatusMessage: phrase, Header: base.Header{}}
-	if r.RetryAfter > 0 {
-		res.Header["Retry-After"] = base.HeaderValue{strconv.Itoa(int(r.RetryAfter.Seconds()))}
+	r := proxy.Refused(err).Response(nil)
+	res := &base.Response{StatusCode: base.StatusCode(r.Code), StatusMessage: r.Phrase, Header: base.Header{}}
+	for _, f := range r.Header {
+		res.Header[f.Name] = base.HeaderValue{f.Value}
 	}
 	return res
 }

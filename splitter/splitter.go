@@ -14,9 +14,11 @@
 // Limits: 32 tracks; packets of 65535 bytes over TCP and 1472 over UDP; a new
 // viewer is given at most 8 MiB or 10 s of the past.
 //
-// Locks: Splitter.mu before feed.mu; conn.mu and udpTarget.mu are taken before
-// session.mu and share.mu; ingest.mu before share.mu and worker.mu. None is held
-// over a call that waits.
+// Locks: Splitter.mu before feed.mu before session.mu; conn.mu and udpTarget.mu
+// before session.mu before share.mu; ingest.mu before share.mu and worker.mu. None
+// is held over a call that waits. conn.mu and udpTarget.mu are held over writes
+// that do not wait, and over the counting of what they wrote (Ticket.Sent,
+// RTSPConn.Sent): a viewer's bytes leave in order because of them.
 package splitter
 
 import (
@@ -31,6 +33,7 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"weir/proxy"
 )
@@ -100,7 +103,7 @@ func (s *Splitter) Run(ctx context.Context) error {
 		wg.Go(func() { w.run(ctx, newBatch(s.udp)) })
 	}
 	stopped := make(chan error, 1)
-	go func() { stopped <- h.server.Wait() }()
+	go h.wait(stopped)
 	var err error
 	for done := false; !done; {
 		select {
@@ -133,9 +136,18 @@ func (s *Splitter) runFeed(ctx context.Context, f *feed) {
 	case errors.Is(f.err, errStored):
 		s.verdicts.Add(f.path, verdict{f.err, time.Now().Add(rememberStored)})
 	case f.err != nil:
-		s.log.Info("no feed", zap.String("path", f.path), zap.Error(f.err))
+		s.log.Log(noFeedLevel(f.err), "no feed", zap.String("path", f.path), zap.Error(f.err))
 		s.verdicts.Add(f.path, verdict{f.err, time.Now().Add(rememberRefused)})
 	}
+}
+
+// noFeedLevel keeps paths that viewers invent out of the log.
+func noFeedLevel(err error) zapcore.Level {
+	switch proxy.Refused(err).Reason {
+	case proxy.NotFound, proxy.NoOrigin:
+		return zap.DebugLevel
+	}
+	return zap.InfoLevel
 }
 
 // lookup returns the feed of a path, begins it if there is none, and waits until

@@ -64,7 +64,7 @@ type FeedStatus struct {
 	State    string         `json:"state"` // opening, up, away, ended
 	SinceS   float64        `json:"since_s"`
 	Origin   string         `json:"origin,omitempty"`
-	Pulls    int            `json:"pulls"` // times the origin was asked, redials included
+	Pulls    int            `json:"pulls"` // that began to play, redials included
 	Tracks   string         `json:"tracks"`
 	InBytes  uint64         `json:"in_bytes"`
 	Watching int            `json:"watching"`

@@ -1,11 +1,15 @@
 package splitter
 
 import (
+	"errors"
 	"net"
+	"os"
+	"syscall"
 	"testing"
 	"time"
 
 	pion "github.com/pion/rtp"
+	"golang.org/x/net/ipv4"
 
 	"weir/proxy"
 	"weir/proxy/proxytest"
@@ -212,8 +216,8 @@ func TestTooLongForUDP(t *testing.T) {
 			t.Errorf("%d bytes came, want %d", len(b), want)
 		}
 	}
-	if n := r.view.conn.s.udp.tooLong.Load(); n != 2 {
-		t.Errorf("%d packets counted, want 2", n)
+	if n := metric(t, r.s, "udp_too_long_total"); n != 2 {
+		t.Errorf("%v packets counted, want 2", n)
 	}
 }
 
@@ -246,6 +250,49 @@ func TestOneBadAddress(t *testing.T) {
 	f("127.0.0.1:0", net.IPv4(127, 0, 0, 1))
 	f("127.0.0.1:0", net.IPv6loopback) // another family
 	f("[::]:0", net.IPv4(127, 0, 0, 1))
+}
+
+// A fullPipe takes some datagrams and then says what it is told to.
+type fullPipe struct {
+	room int
+	err  error
+	took int
+}
+
+func (p *fullPipe) WriteBatch(ms []ipv4.Message, flags int) (int, error) {
+	if flags != dontWait {
+		return 0, errors.New("it may wait")
+	}
+	n := min(len(ms), p.room)
+	if p.room -= n; n == 0 {
+		return -1, p.err
+	}
+	p.took += n
+	return n, nil
+}
+
+// A full socket loses what it does not take, at once; nobody waits for it.
+func TestFullSocket(t *testing.T) {
+	f := func(room int, err error, took, lost int) {
+		t.Helper()
+		s := newTestSplitter(t, Options{UDP: "127.0.0.1:0"})
+		b := newBatch(s.udp)
+		p := &fullPipe{room: room, err: err}
+		b.rtp.pc = p
+		for i := range byte(batchSize / 2) {
+			b.add([]byte{i}, nil)
+		}
+		b.send()
+		if n := metric(t, s, "udp_lost_total"); p.took != took || n != float64(lost) {
+			t.Errorf("room for %d, then %v: took %d, lost %v; want %d and %d", room, err, p.took, n, took, lost)
+		}
+	}
+	const all = batchSize / 2
+	f(all, nil, all, 0)
+	f(10, os.NewSyscallError("sendmmsg", syscall.EAGAIN), 10, all-10)
+	f(0, os.NewSyscallError("sendmmsg", syscall.EAGAIN), 0, all)
+	f(0, os.NewSyscallError("sendmmsg", syscall.EINVAL), 0, all)
+	f(0, nil, 0, all)
 }
 
 // All that goes to a viewer is counted as that viewer's.

@@ -8,7 +8,6 @@ import (
 	"go.uber.org/zap"
 
 	"weir/proxy"
-	"weir/proxy/sdp"
 	"weir/proxy/wire"
 )
 
@@ -36,7 +35,7 @@ func (c *conn) next() error {
 	case errors.Is(err, wire.ErrMalformed):
 		c.log.Debug("malformed request", zap.Error(err))
 		code, phrase := wire.Code(err)
-		c.say(&wire.Response{Code: code, Phrase: phrase})
+		c.answer(&wire.Response{Code: code, Phrase: phrase})
 		return err
 	case err != nil:
 		return err
@@ -51,10 +50,10 @@ func (c *conn) next() error {
 			c.log.Debug("connection closed", zap.Error(err))
 			return io.EOF
 		}
-		c.say(c.no(req, proxy.Refused(err)))
+		c.answer(c.refuse(req, proxy.Refused(err)))
 		return nil
 	}
-	c.pending = plain(req).Append(nil)
+	c.pending = forGortsplib(req).Append(nil)
 	return nil
 }
 
@@ -70,13 +69,13 @@ func (c *conn) vet(req *wire.Request) error {
 	if req.Method != "DESCRIBE" && req.Method != "SETUP" {
 		return nil // about a session, or refused by gortsplib
 	}
-	path, err := streamPath(req)
+	path, query, err := proxy.RequestTarget(req)
 	if err != nil {
-		return err
+		return &proxy.Refusal{Reason: proxy.BadRequest, Err: err}
 	}
 	if path != c.checked {
 		v := *c.Viewer
-		v.Path, v.Authorization = path, req.Header.Get("Authorization")
+		v.Path, v.Query, v.Authorization = path, query, req.Header.Get("Authorization")
 		if err := c.s.env.Gate.Check(c.ctx, &v); err != nil {
 			return err
 		}
@@ -88,8 +87,8 @@ func (c *conn) vet(req *wire.Request) error {
 	return err
 }
 
-// no is the answer to a request that is refused here.
-func (c *conn) no(req *wire.Request, r *proxy.Refusal) *wire.Response {
+// refuse is the answer to a request that gortsplib is not to see.
+func (c *conn) refuse(req *wire.Request, r *proxy.Refusal) *wire.Response {
 	c.s.met.refused.WithLabelValues(string(r.Reason)).Inc()
 	res := r.Response(req)
 	if r.Reason == proxy.UnknownFeature {
@@ -98,27 +97,10 @@ func (c *conn) no(req *wire.Request, r *proxy.Refusal) *wire.Response {
 	return res
 }
 
-// streamPath is the canonical path of the stream that a request is about.
-func streamPath(req *wire.Request) (string, error) {
-	bad := &proxy.Refusal{Reason: proxy.BadRequest}
-	u, err := req.Target()
-	if err != nil {
-		return "", bad
-	}
-	p := u.EscapedPath()
-	if req.Method == "SETUP" {
-		p, _, _ = sdp.SplitTrack(p)
-	}
-	if p, err = proxy.CleanPath(p); err != nil {
-		return "", bad
-	}
-	return p, nil
-}
-
-// plain is a request as gortsplib may see it. It holds up every SETUP of a
+// forGortsplib is a request as gortsplib may see it. It holds up every SETUP of a
 // player named GStreamer for a second (server_session.go:1225), and resolves
 // host names that a viewer writes into Transport (pkg/headers/transport.go:203).
-func plain(req *wire.Request) *wire.Request {
+func forGortsplib(req *wire.Request) *wire.Request {
 	r := &wire.Request{Method: req.Method, URL: req.URL, Body: req.Body}
 	for _, f := range req.Header {
 		switch {
@@ -148,8 +130,8 @@ func plainTransport(v string) string {
 	return strings.Join(offers, ",")
 }
 
-// say answers a request that gortsplib never sees.
-func (c *conn) say(res *wire.Response) {
+// answer answers a request that gortsplib never sees.
+func (c *conn) answer(res *wire.Response) {
 	res.Header.Add("Server", serverName)
 	c.Write(res.Append(nil)) //nolint:errcheck // a dead connection shows at the next read
 }

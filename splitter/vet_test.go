@@ -187,7 +187,7 @@ func TestPlain(t *testing.T) {
 		req.Header = append(req.Header, f)
 	}
 	want := "SETUP rtsp://edge/cam RTSP/1.0\r\nCSeq: 3\r\nTRANSPORT: RTP/AVP;unicast\r\nX: source=kept\r\nContent-Length: 4\r\n\r\nbody"
-	if got := string(plain(req).Append(nil)); got != want {
+	if got := string(forGortsplib(req).Append(nil)); got != want {
 		t.Errorf("plain: %q\nwant %q", got, want)
 	}
 	if len(req.Header) != 4 || req.Header[2].Value != "RTP/AVP;source=evil;unicast" {
@@ -213,28 +213,4 @@ func TestPlainTransport(t *testing.T) {
 	f(`RTP/AVP;mode="play"source=evil`, "RTP/AVP;mode=playsource=evil")
 	f("", "")
 	f(";;,;", ";;,;")
-}
-
-func TestStreamPath(t *testing.T) {
-	f := func(method, url, want string) {
-		t.Helper()
-		got, err := streamPath(&wire.Request{Method: method, URL: url})
-		if got != want || (err != nil) != (want == "") {
-			t.Errorf("streamPath(%s %s) = %q, %v, want %q", method, url, got, err, want)
-		}
-	}
-	f("DESCRIBE", "rtsp://edge/cam", "/cam")
-	f("DESCRIBE", "rtsp://edge:8554//a/./cam/?token=x", "/a/cam")
-	f("DESCRIBE", "rtsp://edge/cam/trackID=1", "/cam/trackID=1")
-	f("DESCRIBE", "rtsp://edge/a%20b", "/a b")
-	f("DESCRIBE", "/cam", "/cam")
-	f("DESCRIBE", "rtsp://edge", "/")
-	f("SETUP", "rtsp://edge/cam/trackID=1", "/cam")
-	f("SETUP", "rtsp://edge/cam/trackID=x", "/cam/trackID=x")
-	f("SETUP", "rtsp://edge/cam?token=x/trackID=0", "/cam")
-	f("SETUP", "rtsp://edge/cam", "/cam")
-	f("SETUP", "rtsp://edge/trackID=0", "/")
-	f("DESCRIBE", "rtsp://edge/a%2Fb", "")
-	f("DESCRIBE", "rtsp://edge/a/../b", "")
-	f("DESCRIBE", "rtsp://edge/%zz", "")
 }

@@ -142,7 +142,7 @@ func (n *node) run(ctx context.Context, signals <-chan os.Signal) error {
 	}
 }
 
-// takeDown ends the parts in the opposite order of their start. The admin door
+// takeDown tells the parts that drain, and ends them in the opposite order of their start. The admin door
 // is first in parts: it tells how things are until the end.
 func (n *node) takeDown(patient bool, parts []*running, down chan<- error) {
 	n.admin.Drain()

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"regexp"
@@ -103,9 +104,15 @@ func startEdge(t *testing.T) (*node, *origintest.Origin) {
 // may; in CI its absence is a failure.
 func need(t *testing.T, program string) {
 	t.Helper()
-	if _, err := exec.LookPath(program); err != nil {
+	_, err := exec.LookPath(program)
+	if err == nil && program == "gst-launch-1.0" {
+		for _, element := range []string{"rtspsrc", "rtph264depay", "rtpmp4gdepay", "avdec_h264", "avdec_aac"} {
+			err = errors.Join(err, exec.Command("gst-inspect-1.0", "--exists", element).Run())
+		}
+	}
+	if err != nil {
 		if os.Getenv("CI") != "" {
-			t.Fatalf("%s is not installed", program)
+			t.Fatalf("%s is not installed with all that is played with", program)
 		}
 		t.Skipf("%s is not installed (Debian: apt-get install ffmpeg gstreamer1.0-tools gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav)", program)
 	}

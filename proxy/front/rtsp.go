@@ -6,14 +6,12 @@ import (
 	"errors"
 	"net"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
 
 	"weir/proxy"
-	"weir/proxy/sdp"
 	"weir/proxy/wire"
 )
 
@@ -117,28 +115,17 @@ func (f *Front) answer(c net.Conn, res *wire.Response) error {
 	return c.SetWriteDeadline(time.Time{})
 }
 
-// rtspViewer says who sent a request and for what. SETUP names a track, the gate
-// is asked about the stream.
+// rtspViewer says who sent a request and for what.
 func rtspViewer(c *conn, req *wire.Request) (*proxy.Viewer, error) {
-	bad := &proxy.Refusal{Reason: proxy.BadRequest}
-	u, err := req.Target()
-	if err != nil || u.Opaque != "" { // "rtsp:cam" has no path to be checked
-		return nil, bad
-	}
-	escaped, query := u.EscapedPath(), u.RawQuery
-	if req.Method == "SETUP" {
-		escaped, _, _ = sdp.SplitTrack(escaped)
-		query, _, _ = sdp.SplitTrack(query)
-	}
-	path, err := proxy.CleanPath(escaped)
+	path, query, err := proxy.RequestTarget(req)
 	if err != nil {
-		return nil, bad
+		return nil, &proxy.Refusal{Reason: proxy.BadRequest, Err: err}
 	}
 	return &proxy.Viewer{
 		Addr:          address(c.RemoteAddr()),
 		Protocol:      "rtsp",
 		Path:          path,
-		Query:         strings.TrimSuffix(query, "/"), // ffmpeg appends one to the base
+		Query:         query,
 		Authorization: req.Header.Get("Authorization"),
 		UserAgent:     req.Header.Get("User-Agent"),
 	}, nil

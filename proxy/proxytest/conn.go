@@ -7,13 +7,11 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"weir/proxy"
-	"weir/proxy/sdp"
 	"weir/proxy/wire"
 )
 
@@ -61,16 +59,7 @@ func tcpPair(t testing.TB) (client net.Conn, server *net.TCPConn) {
 // viewer is who the front would say has sent a request.
 func viewer(t testing.TB, c net.Conn, req *wire.Request) *proxy.Viewer {
 	t.Helper()
-	u, err := req.Target()
-	if err != nil {
-		t.Fatalf("URL %q: %v", req.URL, err)
-	}
-	escaped, query := u.EscapedPath(), u.RawQuery
-	if req.Method == "SETUP" { // it names a track of what the viewer wants
-		escaped, _, _ = sdp.SplitTrack(escaped)
-		query, _, _ = sdp.SplitTrack(query)
-	}
-	path, err := proxy.CleanPath(escaped)
+	path, query, err := proxy.RequestTarget(req)
 	if err != nil {
 		t.Fatalf("URL %q: %v", req.URL, err)
 	}
@@ -79,7 +68,7 @@ func viewer(t testing.TB, c net.Conn, req *wire.Request) *proxy.Viewer {
 		Addr:          netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()),
 		Protocol:      "rtsp",
 		Path:          path,
-		Query:         strings.TrimSuffix(query, "/"),
+		Query:         query,
 		Authorization: req.Header.Get("Authorization"),
 		UserAgent:     req.Header.Get("User-Agent"),
 	}

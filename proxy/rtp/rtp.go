@@ -24,9 +24,6 @@ func Timestamp(pkt []byte) uint32 { return binary.BigEndian.Uint32(pkt[4:]) }
 // SSRC returns the synchronisation source.
 func SSRC(pkt []byte) uint32 { return binary.BigEndian.Uint32(pkt[8:]) }
 
-// SetTimestamp patches the time stamp.
-func SetTimestamp(pkt []byte, ts uint32) { binary.BigEndian.PutUint32(pkt[4:], ts) }
-
 // Payload returns what follows CSRCs and extension, without padding; nil if the
 // packet is shorter than its header says (RFC 3550 §5.1, §5.3.1).
 func Payload(pkt []byte) []byte {

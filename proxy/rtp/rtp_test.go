@@ -2,6 +2,7 @@ package rtp
 
 import (
 	"bytes"
+	"encoding/binary"
 	"testing"
 
 	pion "github.com/pion/rtp"
@@ -27,7 +28,7 @@ func TestHeader(t *testing.T) {
 		t.Errorf("valid %v, marker %v, sequence %x, time stamp %x, SSRC %x", Valid(pkt), Marker(pkt), Seq(pkt), Timestamp(pkt), SSRC(pkt))
 	}
 	pkt[1] &^= 0x80
-	SetTimestamp(pkt, 7)
+	binary.BigEndian.PutUint32(pkt[4:], 7)
 	if Marker(pkt) || Timestamp(pkt) != 7 || Seq(pkt) != 0xfffe {
 		t.Errorf("patched: marker %v, time stamp %d, sequence %x", Marker(pkt), Timestamp(pkt), Seq(pkt))
 	}
