@@ -124,9 +124,9 @@ func crowd(b *testing.B, viewers int, channels []int) (*camera, *share, *sink) {
 		for i, ch := range channels {
 			view.setUp(i, ch, "rtsp://edge/cam")
 		}
-		view.open = cam.opens(time.Now())
-		view.at = view.open.at
-		c.arm(view)
+		o := cam.opens(time.Now())
+		o.of = view
+		c.arm(o)
 		if _, err := c.Write([]byte("RTSP/1.0 200 OK\r\n\r\n")); err != nil {
 			b.Fatal(err)
 		}
@@ -211,7 +211,7 @@ func BenchmarkIngest(b *testing.B) {
 // next burst, and going on behind it.
 func BenchmarkRingRead(b *testing.B) {
 	r := newRing()
-	first := r.start()
+	first := from(r)
 	for range 2000 {
 		for range 18 {
 			r.append(0, 1012)

@@ -43,8 +43,11 @@ func newTrack(rate int) *track {
 }
 
 // media is the media time of an outgoing time stamp near the anchor.
-func (t *track) media(ts uint32) time.Time {
-	return t.at.Add(time.Duration(int64(int32(ts-t.ts)) * int64(time.Second) / int64(t.rate)))
+func (t *track) media(ts uint32) time.Time { return t.at.Add(t.ticks(ts - t.ts)) }
+
+// ticks is a difference of time stamps, within 2^31 either way.
+func (t *track) ticks(n uint32) time.Duration {
+	return time.Duration(int64(int32(n)) * int64(time.Second) / int64(t.rate))
 }
 
 // stamp is the inverse of media.
@@ -89,6 +92,9 @@ func (c *mediaClock) begin(t *track, pkt []byte, now time.Time) {
 		c.lives++
 	}
 	at := c.media.Add(now.Sub(c.arrival))
+	if said, ok := c.said(t, rtp.Timestamp(pkt)); ok && said.Sub(at).Abs() < plausible {
+		at = said
+	}
 	ts := rtp.Timestamp(pkt)
 	if t.num.Started() {
 		_, last := t.num.Last()
@@ -100,6 +106,20 @@ func (c *mediaClock) begin(t *track, pkt []byte, now time.Time) {
 	}
 	t.num.Begin(rtp.Seq(pkt), rtp.Timestamp(pkt), ts)
 	t.begun = true
+}
+
+// said is the media time of a track's time stamp by what the origin has reported
+// of it and of one that has begun: a source that starts with the past of one track
+// and the present of another relates them by its reports only.
+func (c *mediaClock) said(t *track, inTS uint32) (time.Time, bool) {
+	for _, o := range c.tracks {
+		if o == t || !o.begun || o.srTime.IsZero() || t.srTime.IsZero() {
+			continue
+		}
+		ntp := t.srTime.Add(t.ticks(inTS - t.srRTP))
+		return o.media(o.num.Out(o.srRTP)).Add(ntp.Sub(o.srTime)), true
+	}
+	return time.Time{}, false
 }
 
 // now is the media time: that of the last packet, and the time since then by the
@@ -124,37 +144,50 @@ func (c *mediaClock) settle(now time.Time) bool {
 	if c.settled || c.arrival.IsZero() {
 		return c.settled
 	}
-	if c.lives == 1 && c.reported() {
+	late := c.lives > 1 || now.Sub(c.arrival) >= settleTime
+	if c.lives == 1 && c.reported(late) {
 		c.adopt()
 		c.settled = true
-	} else if c.lives > 1 || now.Sub(c.arrival) >= settleTime {
-		c.settled = true
 	}
+	c.settled = c.settled || late
 	return c.settled
 }
 
-// reported reports whether the origin has related every track, plausibly.
-func (c *mediaClock) reported() bool {
+// reported reports whether the origin has related all tracks, plausibly. When it
+// is late, those that are silent so far (metadata may be so for ever) do not count.
+func (c *mediaClock) reported(late bool) bool {
 	var first time.Duration
-	for i, t := range c.tracks {
+	related := 0
+	for _, t := range c.tracks {
+		if late && !t.begun {
+			continue
+		}
 		if t.srTime.IsZero() || !t.begun {
 			return false
 		}
 		off := t.srTime.Sub(t.media(t.num.Out(t.srRTP)))
-		if i == 0 {
+		if related++; related == 1 {
 			first = off
 		}
 		if d := off - first; d > plausible || d < -plausible {
 			return false
 		}
 	}
-	return true
+	return related > 0
 }
 
-// adopt moves all anchors to the origin's reports.
+// adopt moves all anchors, and media time with them, to the origin's reports.
 func (c *mediaClock) adopt() {
 	for _, t := range c.tracks {
-		t.at, t.ts = t.srTime, t.num.Out(t.srRTP)
+		if !t.begun {
+			continue
+		}
+		ref := t.num.Out(t.srRTP)
+		shift := t.srTime.Sub(t.media(ref))
+		t.at, t.ts = t.srTime, ref
+		if !c.settled {
+			c.media, c.settled = c.media.Add(shift), true
+		}
 	}
 }
 

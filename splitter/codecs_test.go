@@ -59,7 +59,7 @@ func TestH265Start(t *testing.T) {
 	picture(1)
 	picture(35, 21) // an access unit delimiter, and a clean random access picture
 	picture(1)
-	at := c.ring.start()
+	at := from(c.ring)
 	pkt, _, _ := at.packet()
 	if pkt == nil || pkt[12]>>1 != 35 {
 		t.Fatalf("a new viewer starts at %x, want the access unit of the last key frame", pkt)

@@ -21,6 +21,7 @@ import (
 // Bounds of what a connection writes and keeps, in bytes.
 const (
 	maxWrite  = 256 << 10 // one write
+	maxPiece  = 16 << 10  // one write that waits: each has the whole lag
 	maxAnswer = 64 << 10  // answers waiting for a viewer who does not read; more closes
 	maxBehind = 1 << 20   // a viewer further behind than that jumps when a newer key frame is there
 )
@@ -49,18 +50,19 @@ type conn struct {
 	ctx     context.Context // ServeRTSP's, for waits while reading; net.Conn's Read has none
 	in      *wire.Reader    // the reading goroutine's, like all in this block
 	pending []byte          // of the request that gortsplib is reading
-	checked string          // the path that the gate has let in
+	viewer  *proxy.Viewer   // as the gate has checked him last; of the present path
 
 	// request is the one being answered, and feed what it is about if it is
 	// DESCRIBE or SETUP. Set before gortsplib sees the request; gortsplib reads
 	// the next one after it has answered.
 	request *wire.Request
 	feed    *feed
+	rtpInfo string // for the answer, if it is PLAY
 
 	mu     sync.Mutex
 	out    []byte
 	play   *session // plays over this connection; nil for none
-	armed  *session // plays as soon as its 200 has been written
+	armed  *opening // of a session that plays as soon as its 200 has been written
 	busy   bool     // somebody is in pump, or waits for the socket
 	dead   error
 	wrote  func(fd uintptr) bool // c.tryPump, made once
@@ -69,13 +71,14 @@ type conn struct {
 	sessions []*gortsplib.ServerSession // made on this connection and not ended; guarded by mu
 	holds    int                        // these, and work on their behalf; guarded by mu
 	gone     bool                       // gortsplib has done with the connection; guarded by mu
+	over     bool                       // ended is closed; guarded by mu
 	ended    chan struct{}              // closed when gone and not held
 	work     sync.WaitGroup
 }
 
 func newConn(ctx context.Context, s *Splitter, rc *proxy.RTSPConn) *conn {
 	c := &conn{RTSPConn: rc, ctx: ctx, s: s, lag: s.opt.Lag, ended: make(chan struct{}),
-		in: wire.NewReader(bufio.NewReaderSize(rc, 4096)), checked: rc.Viewer.Path,
+		in: wire.NewReader(bufio.NewReaderSize(rc, 4096)), viewer: rc.Viewer,
 		log: s.log.With(zap.Stringer("viewer", rc.RemoteAddr()))}
 	c.wrote, c.waited = c.tryPump, c.waitPump
 	c.raw = rawConn(rc.TCP())
@@ -95,28 +98,28 @@ func (c *conn) Write(b []byte) (int, error) {
 		return 0, errSlow
 	}
 	c.out = append(c.out, b...)
-	s := c.armed
+	o := c.armed
 	c.armed = nil
-	if s != nil && !bytes.HasPrefix(b, []byte("RTSP/1.0 200")) {
-		s = nil
+	if o != nil && !bytes.HasPrefix(b, []byte("RTSP/1.0 200")) {
+		o = nil
 	}
-	if s != nil && s.udp == nil {
-		c.out = s.appendReports(c.out)
-		c.play = s
+	if o != nil && o.of.udp == nil {
+		c.out = o.of.appendReports(c.out, o)
+		c.play, o.of.at, o.of.waits = o.of, o.at, o.waits
 	}
 	c.mu.Unlock()
 	c.kick()
-	if s != nil {
-		s.begin()
+	if o != nil {
+		o.of.begin(o)
 	}
 	return len(b), nil
 }
 
 // arm makes the next answer, if it is 200, the start of a session's media.
-func (c *conn) arm(s *session) {
+func (c *conn) arm(o *opening) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.armed = s
+	c.armed = o
 }
 
 // rest stops a session's media. The rest of a packet that is under way follows.
@@ -124,9 +127,9 @@ func (c *conn) rest(s *session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.play == s {
-		c.play, s.at = nil, cursor{} // a cursor left behind keeps all that follows alive
+		c.play, s.at, s.waits = nil, cursor{}, false // a cursor left behind keeps all that follows alive
 	}
-	if c.armed == s {
+	if c.armed != nil && c.armed.of == s {
 		c.armed = nil
 	}
 }
@@ -142,6 +145,9 @@ func (c *conn) flush(*batch) { c.kick() }
 // kick writes what there is, unless somebody does already: he will see it.
 func (c *conn) kick() {
 	c.mu.Lock()
+	if c.busy && c.play != nil {
+		c.play.catchUp() // he may take long over what is in out
+	}
 	if c.busy || c.dead != nil || !c.more() {
 		c.mu.Unlock()
 		return
@@ -163,7 +169,7 @@ func (c *conn) more() bool {
 	if len(c.out) > 0 {
 		return true
 	}
-	if c.play == nil {
+	if c.play == nil || !c.play.starts() {
 		return false
 	}
 	at, n := c.play.at.settle()
@@ -242,10 +248,13 @@ func (c *conn) chunk() []byte {
 	if len(c.out) > 0 {
 		return c.out
 	}
-	if c.play == nil {
+	if c.play == nil || !c.play.starts() {
 		return nil
 	}
 	c.play.catchUp()
+	if !c.play.starts() {
+		return nil
+	}
 	if !c.play.unmapped {
 		c.out = c.play.appendMapped(c.out)
 		c.play.sent(len(c.out))
@@ -281,6 +290,7 @@ func (c *conn) waitBlocking() {
 			c.mu.Unlock()
 			return
 		}
+		b = b[:min(len(b), maxPiece)]
 		buf = append(buf[:0], b...)
 		c.took(len(b))
 		c.mu.Unlock()

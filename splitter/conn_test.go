@@ -128,6 +128,7 @@ type rig struct {
 	read   atomic.Int64 // bytes read by the viewer
 	want   cursor       // the next packet of the ring that the viewer may get
 	media  int          // bytes of frames read
+	open   *opening     // of the last play
 }
 
 // What a viewer's connection can be like.
@@ -135,6 +136,15 @@ type line struct {
 	lag      time.Duration
 	plain    bool  // no writes without waiting
 	channels []int // by track; nil: as they stand in the ring
+}
+
+// from is where a reader of a ring begins who does not wait for a key frame.
+func from(r *ring) cursor {
+	at, waits := r.start()
+	if waits {
+		return *r.head.Load()
+	}
+	return at
 }
 
 func newRig(t *testing.T, l line) *rig {
@@ -181,9 +191,9 @@ func (c counter) Write(b []byte) (int, error) {
 // play answers PLAY.
 func (r *rig) play() {
 	r.t.Helper()
-	r.view.open = r.cam.opens(time.Now())
-	r.view.at, r.want = r.view.open.at, r.view.open.at
-	r.arm(r.view)
+	r.open = r.cam.opens(time.Now())
+	r.open.of, r.want = r.view, from(r.cam.ring)
+	r.arm(r.open)
 	r.answer(0)
 	if m := r.next(); !bytes.HasPrefix(m.(*wire.Response).Raw, []byte("RTSP/1.0 200")) {
 		r.t.Fatalf("PLAY was answered by %v", m)
@@ -536,9 +546,9 @@ func TestArm(t *testing.T) {
 		t.Helper()
 		r := newRig(t, line{})
 		r.cam.picture(true, 1, time.Now())
-		r.view.open = r.cam.opens(time.Now())
-		r.view.at = r.view.open.at
-		r.arm(r.view)
+		o := r.cam.opens(time.Now())
+		o.of = r.view
+		r.arm(o)
 		if _, err := io.WriteString(r.conn, answer); err != nil {
 			t.Fatal(err)
 		}
@@ -572,12 +582,12 @@ func TestReportsComeFirst(t *testing.T) {
 				continue
 			}
 			m, ok := r.next().(*wire.Frame)
-			if !ok || int(m.Channel) != ch+1 || !bytes.Equal(m.Payload, r.view.open.tracks[i].report) {
+			if !ok || int(m.Channel) != ch+1 || !bytes.Equal(m.Payload, r.open.tracks[i].report) {
 				t.Fatalf("first comes %+v, want the report of track %d", m, i)
 			}
 		}
 		r.frames(2) // the key frame
-		reports := len(r.view.open.tracks)
+		reports := len(r.open.tracks)
 		if r.view.channels[1] < 0 {
 			reports--
 		}

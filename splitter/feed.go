@@ -175,17 +175,23 @@ func (f *feed) waitUnwanted(ctx context.Context, stop func(), done chan<- struct
 	}
 }
 
-// wanted returns for how long at least the feed is wanted; 0 or less: it is not.
+// wanted returns for how long at least the feed is wanted; 0 or less: it is not,
+// and has ended from here on, for whoever comes next shall begin another.
 func (f *feed) wanted() time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.sessions) > 0 {
 		return time.Hour
 	}
-	if f.asked.After(f.keep) {
-		return time.Until(f.asked)
+	until := f.keep
+	if f.asked.After(until) {
+		until = f.asked
 	}
-	return time.Until(f.keep)
+	d := time.Until(until)
+	if d <= 0 {
+		f.state = "ended"
+	}
+	return d
 }
 
 // reopen tries until the source is back, nil if it stays away, comes back as
@@ -195,7 +201,11 @@ func (f *feed) reopen(ctx context.Context) *pull {
 		f.outage.since = time.Now()
 	}
 	lost := f.outage.since
-	ctx, cancel := context.WithDeadline(ctx, lost.Add(f.opt.Wait))
+	deadline := lost.Add(f.opt.Wait)
+	if soon := time.Now().Add(min(f.opt.Wait, f.opt.Timeout)); soon.After(deadline) {
+		deadline = soon // it was back, if not for long: it is worth another look
+	}
+	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	unwanted := make(chan struct{})
 	go f.waitUnwanted(ctx, cancel, unwanted)
@@ -277,11 +287,12 @@ func (f *feed) end(gaveUp bool) {
 // grace is how long a feed without viewers waits for SETUP after DESCRIBE.
 const grace = 2 * time.Second
 
-// touch keeps the feed for a viewer who is about to join.
-func (f *feed) touch() {
+// touch keeps the feed for a viewer who is about to join; false if it has ended.
+func (f *feed) touch() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.asked = time.Now().Add(grace)
+	return f.state != "ended"
 }
 
 // join counts a session as a viewer; false if the feed has ended.
@@ -312,7 +323,9 @@ func (f *feed) leave(s *session) {
 func (f *feed) setState(state, origin string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.state, f.origin, f.since = state, origin, time.Now()
+	if f.state != "ended" {
+		f.state, f.origin, f.since = state, origin, time.Now()
+	}
 }
 
 // is reports whether the feed is in a state.

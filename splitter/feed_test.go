@@ -226,7 +226,7 @@ func TestSourceComesBack(t *testing.T) {
 		if stateOf(f) != "away" || len(o.fails) != 1 {
 			t.Errorf("the source is gone: the feed is %s, the link was blamed %d times", stateOf(f), len(o.fails))
 		}
-		if f.in.ring.start() != *f.in.ring.head.Load() {
+		if _, waits := f.in.ring.start(); !waits {
 			t.Error("a viewer starts at the picture of a source that is gone")
 		}
 		<-time.After(3 * time.Second)

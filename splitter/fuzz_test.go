@@ -21,7 +21,7 @@ func FuzzIngest(f *testing.F) {
 	f.Add(slices.Repeat([]byte{0, 2, 200, 0x80, 224, 0, 1, 255, 255, 255, 255, 0, 0, 0, 0, 0x65, 6, 1, 1, 2, 3, 4, 5, 6, 7, 8}, 30))
 	f.Fuzz(func(t *testing.T, script []byte) {
 		c := newCamera(t, silentSDP)
-		first := c.ring.start()
+		first := from(c.ring)
 		at, now := first, time.Now()
 		c.source(now)
 		for len(script) >= 3 {
@@ -65,6 +65,12 @@ func fuzzStep(c *camera, op byte, track int, arg []byte, now time.Time) {
 func checkOpening(t *testing.T, c *camera, now time.Time) {
 	t.Helper()
 	o := c.opens(now)
+	if o.waits {
+		if o.at != (cursor{}) {
+			t.Fatal("a viewer who waits is somewhere")
+		}
+		return
+	}
 	if at := o.at.offset(); at > c.ring.head.Load().offset() || at < 0 {
 		t.Fatalf("a viewer starts at %d of %d", at, c.ring.head.Load().offset())
 	}

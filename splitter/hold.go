@@ -61,7 +61,8 @@ func (c *conn) left() {
 }
 
 func (c *conn) checkEnded() {
-	if c.gone && c.holds == 0 {
+	if c.gone && c.holds == 0 && !c.over {
+		c.over = true
 		close(c.ended)
 	}
 }

@@ -62,6 +62,7 @@ func newIngest(s *sdp.Session, cname string, publish func()) *ingest {
 			in.clock.tracks = append(in.clock.tracks, in.tracks[i])
 		}
 	}
+	in.ring.keyed.Store(in.codec != rtp.Other)
 	return in
 }
 
@@ -125,6 +126,7 @@ func (in *ingest) packet(i int, pkt *pion.Packet, now time.Time) {
 func (in *ingest) passes(key bool, now time.Time) bool {
 	if !in.open && (in.codec == rtp.Other || key || now.Sub(in.since) > gateLimit) {
 		in.open = true
+		in.ring.keyed.Store(key) // else viewers would wait for what does not come
 	}
 	return in.open
 }
@@ -251,9 +253,12 @@ func (in *ingest) stop() {
 	in.armed = false
 }
 
-// An opening is what a viewer is told about where it starts.
+// An opening is how a session begins to play: where, and what the viewer is told.
+// It is dropped then: a cursor that is kept keeps all that follows alive.
 type opening struct {
+	of     *session
 	at     cursor
+	waits  bool           // for a key frame: at is nowhere
 	tracks []trackOpening // by track
 }
 
@@ -268,10 +273,11 @@ type trackOpening struct {
 // opens finds where a viewer starts, with the sequence number of each track's
 // first packet, and the time stamps that belong to the moment at which the first
 // packet of all is played.
-func (in *ingest) opens(now time.Time) opening {
+func (in *ingest) opens(now time.Time) *opening {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	o := opening{at: in.ring.start(), tracks: make([]trackOpening, len(in.tracks))}
+	o := &opening{tracks: make([]trackOpening, len(in.tracks))}
+	o.at, o.waits = in.ring.start()
 	var first time.Time
 	in.ring.walk(o.at, func(ch uint8, pkt []byte) {
 		to := &o.tracks[ch/2]
@@ -288,7 +294,9 @@ func (in *ingest) opens(now time.Time) opening {
 	}
 	for i, t := range in.tracks {
 		if t.begun {
-			o.tracks[i].fill(t, first)
+			if !o.waits {
+				o.tracks[i].fill(t, first)
+			}
 			if in.clock.settled {
 				o.tracks[i].report = t.report(now).Append(nil, in.cname)
 			}

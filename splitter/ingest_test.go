@@ -126,7 +126,7 @@ func TestGate(t *testing.T) {
 	f := func(what, text string, want int, play func(c *camera)) {
 		t.Helper()
 		c := newCamera(t, text)
-		at := c.ring.start()
+		at := from(c.ring)
 		c.source(now)
 		play(c)
 		c.flush(now)
@@ -182,7 +182,7 @@ func TestAwayForgetsTheStart(t *testing.T) {
 	c.picture(true, 1, now)
 	c.picture(false, 1, now)
 	c.away()
-	if o := c.opens(now); o.at != *c.ring.head.Load() {
+	if o := c.opens(now); !o.waits || o.at != (cursor{}) {
 		t.Error("a viewer starts at the old picture")
 	}
 	c.again(now)
@@ -285,7 +285,7 @@ func TestSoundRidesAlong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCamera(t, avSDP)
 		c.source(time.Now())
-		at := c.ring.start()
+		at := from(c.ring)
 		const pictures = 250
 		for n := range pictures {
 			c.picture(n%50 == 0, 5, time.Now())
@@ -325,7 +325,7 @@ func TestStop(t *testing.T) {
 func TestNumbersGoOn(t *testing.T) {
 	now := time.Now()
 	c := newCamera(t, avSDP)
-	at := c.ring.start()
+	at := from(c.ring)
 	c.source(now)
 	var want []uint16
 	for life := range 4 {
@@ -364,7 +364,7 @@ func TestUnusablePackets(t *testing.T) {
 	f := func(what string, track int, pkt *pion.Packet) {
 		t.Helper()
 		c := newCamera(t, avSDP)
-		at := c.ring.start()
+		at := from(c.ring)
 		c.source(now)
 		c.picture(true, 1, now)
 		c.packet(track, pkt, now)
@@ -388,7 +388,7 @@ func TestUnusablePackets(t *testing.T) {
 func TestLargestPacket(t *testing.T) {
 	now := time.Now()
 	c := newCamera(t, avSDP)
-	at := c.ring.start()
+	at := from(c.ring)
 	c.source(now)
 	c.send(0, now, true, append([]byte{0x65}, make([]byte, 65535-12-1)...)...)
 	if got := seen(&at); len(got) != 1 || len(got[0].bytes) != 65535 || c.lost != 0 {
@@ -525,7 +525,7 @@ func TestSenderReports(t *testing.T) {
 	start := time.Now()
 	now := start
 	c := newCamera(t, avSDP)
-	at := c.ring.start()
+	at := from(c.ring)
 	c.source(now)
 	var times [2][]time.Duration
 	for n := range 400 { // 16 s
@@ -560,7 +560,7 @@ func TestReportsOfTheOrigin(t *testing.T) {
 	now := time.Now()
 	theirs := time.Date(2005, 6, 7, 8, 9, 10, 0, time.UTC)
 	c := newCamera(t, avSDP)
-	at := c.ring.start()
+	at := from(c.ring)
 	c.source(now)
 	c.picture(true, 1, now)
 	c.hear(now) // belongs to 200 ms before the picture

@@ -25,8 +25,8 @@ import (
 // pullBuffer is what is read from the origin at once, in bytes.
 const pullBuffer = 64 << 10
 
-// strangers is how many packets in a row may come that nobody can use: a changed
-// SSRC makes gortsplib drop all that follows, for ever.
+// strangers is how many packets within a second may come that belong to no track:
+// a changed SSRC makes gortsplib drop all that follows, for ever.
 const strangers = 20
 
 // errStored is the verdict on a stream that has an end.
@@ -42,7 +42,9 @@ type pull struct {
 	silence   time.Duration
 	lost      chan error     // the first reason for giving up; capacity 1
 	delivered []atomic.Int64 // by track: when a packet last came, Unix ns
-	unusable  atomic.Int64   // packets in a row that were dropped
+	playing   atomic.Bool    // PLAY has been answered
+	strange   atomic.Int64   // when the present second of counting unusable began, Unix ns
+	unusable  atomic.Int64   // packets that were dropped in it
 }
 
 // A puller makes pulls of one path.
@@ -93,12 +95,27 @@ func (pl *pull) describe(ctx context.Context, p *puller) error {
 	if pl.sdp, err = sdp.Parse(res.Body); err != nil {
 		return &proxy.Refusal{Reason: proxy.OriginBad, Err: err}
 	}
-	if len(pl.sdp.Media) != len(desc.Medias) {
+	if len(pl.sdp.Media) != len(desc.Medias) || ambiguous(desc) {
 		return &proxy.Refusal{Reason: proxy.OriginBad, Err: errors.New("sdp: read in two ways")}
 	}
 	pl.desc = desc
 	pl.delivered = make([]atomic.Int64, len(desc.Medias))
 	return nil
+}
+
+// ambiguous reports whether a track has two formats of one payload type, of which
+// gortsplib keeps one and forgets to end the other.
+func ambiguous(desc *description.Session) bool {
+	for _, m := range desc.Medias {
+		seen := map[uint8]bool{}
+		for _, f := range m.Formats {
+			if seen[f.PayloadType()] {
+				return true
+			}
+			seen[f.PayloadType()] = true
+		}
+	}
+	return false
 }
 
 func (p *puller) newClient(pl *pull, u *base.URL) *gortsplib.Client {
@@ -178,7 +195,6 @@ func (pl *pull) play(ctx context.Context, in *ingest) error {
 		now := time.Now()
 		i := index[m]
 		pl.delivered[i].Store(now.UnixNano())
-		pl.unusable.Store(0)
 		in.packet(i, pkt, now)
 	})
 	pl.client.OnPacketRTCPAny(func(m *description.Media, pkt rtcp.Packet) {
@@ -189,6 +205,7 @@ func (pl *pull) play(ctx context.Context, in *ingest) error {
 	if _, err := pl.client.Play(nil); err != nil {
 		return refusal(fmt.Errorf("play at %s: %w", pl.link.Origin, cmp.Or(ctx.Err(), err)))
 	}
+	pl.playing.Store(true)
 	return nil
 }
 
@@ -255,27 +272,26 @@ func (pl *pull) silent(start, now time.Time) error {
 
 // response sees what gortsplib ignores: answers to keep-alives.
 func (pl *pull) response(res *base.Response) {
-	playing := pl.delivered != nil && pl.started()
 	switch res.StatusCode {
 	case base.StatusUnauthorized, base.StatusSessionNotFound:
-		if playing {
+		if pl.playing.Load() {
 			pl.giveUp(fmt.Errorf("keep-alive answered %d", res.StatusCode))
 		}
 	}
 }
 
-func (pl *pull) started() bool {
-	for i := range pl.delivered {
-		if pl.delivered[i].Load() != 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// undecodable counts packets that gortsplib drops; a run of them means that the
-// source has changed under us.
+// undecodable counts packets that gortsplib drops; many at once mean that the
+// source has changed under us. Payload types that the description does not name
+// are no sign of it: error correction comes that way.
 func (pl *pull) undecodable(err error) {
+	if errors.As(err, &liberrors.ErrClientRTPPacketUnknownPayloadType{}) {
+		return
+	}
+	now := time.Now().UnixNano()
+	if now-pl.strange.Load() > int64(time.Second) {
+		pl.strange.Store(now)
+		pl.unusable.Store(0)
+	}
 	if pl.unusable.Add(1) == strangers {
 		pl.giveUp(fmt.Errorf("source changed: %w", err))
 	}
@@ -304,6 +320,8 @@ func refusal(err error) *proxy.Refusal {
 	switch {
 	case errors.As(err, &code):
 		return &proxy.Refusal{Reason: reason(code.Code), RetryAfter: retryFor(code.Code), Err: err}
+	case nonsense(err):
+		return &proxy.Refusal{Reason: proxy.OriginBad, Err: err}
 	case errors.As(err, &liberrors.ErrClientRequestTimedOut{}), errors.As(err, &ne) && ne.Timeout(), errors.Is(err, context.DeadlineExceeded):
 		return &proxy.Refusal{Reason: proxy.OriginSlow, RetryAfter: retry, Err: err}
 	}
@@ -312,6 +330,14 @@ func refusal(err error) *proxy.Refusal {
 		return r
 	}
 	return &proxy.Refusal{Reason: proxy.OriginDown, RetryAfter: retry, Err: err}
+}
+
+// nonsense reports whether an origin answered what cannot be understood.
+func nonsense(err error) bool {
+	return errors.As(err, &liberrors.ErrClientSDPInvalid{}) ||
+		errors.As(err, &liberrors.ErrClientContentTypeMissing{}) ||
+		errors.As(err, &liberrors.ErrClientContentTypeUnsupported{}) ||
+		errors.As(err, &liberrors.ErrClientTransportHeaderInvalid{})
 }
 
 // reason is what an origin's status code means to a viewer of the edge.

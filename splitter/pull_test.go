@@ -267,9 +267,7 @@ func TestResponse(t *testing.T) {
 	f := func(code base.StatusCode, flows, lost bool) {
 		t.Helper()
 		pl := newPull(t)
-		if flows {
-			pl.delivered[1].Store(1)
-		}
+		pl.playing.Store(flows)
 		pl.response(&base.Response{StatusCode: code})
 		if err := pl.lostBy(); (err != nil) != lost {
 			t.Errorf("answer %d, media flows %v: lost by %v", code, flows, err)
@@ -284,7 +282,8 @@ func TestResponse(t *testing.T) {
 	(&pull{}).response(&base.Response{StatusCode: 401})
 }
 
-// A run of packets that nobody can use means another source; single ones do not.
+// Many packets of nobody's within a second mean another source; single ones, and
+// payload types that are not described, do not.
 func TestUndecodable(t *testing.T) {
 	pl := newPull(t)
 	bad := errors.New("wrong SSRC")
@@ -292,7 +291,10 @@ func TestUndecodable(t *testing.T) {
 		for range strangers - 1 {
 			pl.undecodable(bad)
 		}
-		pl.unusable.Store(0) // as a good packet does
+		pl.strange.Store(0) // as if a second had passed
+	}
+	for range 5 * strangers {
+		pl.undecodable(liberrors.ErrClientRTPPacketUnknownPayloadType{PayloadType: 99})
 	}
 	if err := pl.lostBy(); err != nil {
 		t.Fatalf("given up: %v", err)
@@ -301,7 +303,7 @@ func TestUndecodable(t *testing.T) {
 		pl.undecodable(bad)
 	}
 	if err := pl.lostBy(); !errors.Is(err, bad) {
-		t.Errorf("after %d in a row: %v", strangers, err)
+		t.Errorf("after %d within a second: %v", strangers, err)
 	}
 	if err := pl.lostBy(); err != nil {
 		t.Errorf("given up twice: %v", err)
@@ -365,16 +367,23 @@ func TestWatch(t *testing.T) {
 	f("mute", func(o *fakeOrigin) { o.mute = true }, nothing, time.Second, 1500*time.Millisecond)
 	f("a picture every 10 s", func(o *fakeOrigin) { o.every = 10 * time.Second }, nothing, time.Second, 1500*time.Millisecond)
 	f("plays for a minute and hangs up", nothing, func(o *fakeOrigin) { <-time.After(time.Minute); o.kill(true) }, time.Minute, time.Minute+time.Second)
-	f("changes its SSRC", nothing, func(o *fakeOrigin) { <-time.After(7 * time.Second); o.strange() }, 7*time.Second, 10*time.Second)
+	f("a stranger now and then", nothing, func(o *fakeOrigin) {
+		for range 3 * strangers {
+			<-time.After(100 * time.Millisecond)
+			o.strange(1)
+		}
+		o.kill(true)
+	}, 6*time.Second, 6100*time.Millisecond)
+	f("changes its SSRC", nothing, func(o *fakeOrigin) { <-time.After(7 * time.Second); o.strange(2 * strangers) }, 7*time.Second, 10*time.Second)
 }
 
-// strange plays packets of another SSRC beside its own.
-func (o *fakeOrigin) strange() {
+// strange plays n packets of another SSRC beside its own.
+func (o *fakeOrigin) strange(n uint32) {
 	o.mu.Lock()
 	c := o.conns[0]
 	o.mu.Unlock()
-	for n := range uint32(2 * strangers) {
-		b := keyFrame(n)
+	for i := range n {
+		b := keyFrame(i)
 		b[15] = 43
 		if _, err := c.Write(b); err != nil {
 			return

@@ -128,7 +128,9 @@ type ring struct {
 	groupTime time.Time
 
 	head atomic.Pointer[cursor] // end of what is published
-	key  atomic.Pointer[cursor] // where a new viewer starts; nil for head
+	key  atomic.Pointer[cursor] // where a new viewer starts; nil for nowhere
+
+	keyed atomic.Bool // key frames are known, and come
 }
 
 func newRing() *ring {
@@ -177,7 +179,10 @@ func (r *ring) roll(need int) {
 }
 
 // mark says that the access unit of a key frame begins at c.
-func (r *ring) mark(c cursor, now time.Time) { r.group, r.groupTime = c, now }
+func (r *ring) mark(c cursor, now time.Time) {
+	r.group, r.groupTime = c, now
+	r.keyed.Store(true)
+}
 
 // forget drops the start for new viewers until the next key frame.
 func (r *ring) forget() {
@@ -231,10 +236,15 @@ func (r *ring) walk(c cursor, visit func(channel uint8, pkt []byte)) {
 	}
 }
 
-// start is where a new viewer begins: at the last key frame, else at the head.
-func (r *ring) start() cursor {
+// start is where a new viewer begins: at the last key frame. Without one at hand
+// he waits for the next, and is nowhere; where key frames are not known (or do not
+// come) he begins at the head.
+func (r *ring) start() (at cursor, waits bool) {
 	if k := r.key.Load(); k != nil {
-		return *k
+		return *k, false
 	}
-	return *r.head.Load()
+	if r.keyed.Load() {
+		return cursor{}, true
+	}
+	return *r.head.Load(), false
 }

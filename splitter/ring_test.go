@@ -267,7 +267,7 @@ func TestStartIsTheLastKeyFrame(t *testing.T) {
 	r := newReference(7)
 	f := func(what string, want cursor) {
 		t.Helper()
-		if got := r.start(); got.offset() != want.offset() {
+		if got := from(r.ring); got.offset() != want.offset() {
 			t.Errorf("%s: a viewer starts at %d, want %d of %d", what, got.offset(), want.offset(), r.shown)
 		}
 	}
@@ -319,12 +319,12 @@ func TestStartIsBounded(t *testing.T) {
 		r.append(0, 1000)
 		r.publish(now)
 	}
-	if r.start() != at {
-		t.Errorf("a group of just %d bytes: starts at %d", maxGroup, r.start().offset())
+	if from(r) != at {
+		t.Errorf("a group of just %d bytes: starts at %d", maxGroup, from(r).offset())
 	}
 	r.append(0, 1000)
 	r.publish(now)
-	if got, want := r.start().offset(), r.here().offset(); got != want {
+	if got, want := from(r).offset(), r.here().offset(); got != want {
 		t.Errorf("a group over %d bytes: starts at %d, want the head, %d", maxGroup, got, want)
 	}
 }
@@ -334,7 +334,7 @@ func TestBurstsAreOnePiece(t *testing.T) {
 	f := func(packets, size int, swing int) {
 		t.Helper()
 		r := newReference(uint64(packets))
-		c := r.start()
+		c := from(r.ring)
 		cut := 0
 		const warm, bursts = 40, 500
 		for n := range warm + bursts {
@@ -369,7 +369,7 @@ func TestBurstsAreOnePiece(t *testing.T) {
 // The garbage collector is the bound: what no cursor stands before goes.
 func TestSlabsAreCollected(t *testing.T) {
 	r := newRing()
-	behind := r.start()
+	behind := from(r)
 	var slabs slabCount
 	for range 4000 {
 		r.append(0, 4000)

@@ -16,7 +16,8 @@ import (
 // to its udp target, under that one's.
 type session struct {
 	feed   *feed
-	conn   *conn // that made it; over TCP also the one that carries the media
+	conn   *conn         // that made it; over TCP also the one that carries the media
+	viewer *proxy.Viewer // as the gate admitted him
 	rtsp   *gortsplib.ServerSession
 	stream *gortsplib.ServerStream
 	ticket proxy.Ticket
@@ -29,8 +30,11 @@ type session struct {
 	unmapped bool     // the viewer wants what stands in the ring: no copy, no other channels
 
 	at     cursor
-	open   opening
-	remove func() // takes it out of the fan-out; nil while it does not play
+	waits  bool     // for a key frame; at is nowhere meanwhile
+	jumped bool     // nothing was written since the last jump
+	info   string   // RTP-Info of the last PLAY; the RTSP session's goroutine's
+	claims []string // on UDP addresses; likewise
+	remove func()   // takes it out of the fan-out; nil while it does not play
 
 	bytes atomic.Uint64
 	jumps atomic.Uint64
@@ -41,7 +45,7 @@ type session struct {
 }
 
 func newSession(f *feed, c *conn, ss *gortsplib.ServerSession, st *gortsplib.ServerStream, t proxy.Ticket) *session {
-	s := &session{feed: f, conn: c, rtsp: ss, stream: st, ticket: t, since: time.Now(), state: "ready",
+	s := &session{feed: f, conn: c, viewer: c.viewer, rtsp: ss, stream: st, ticket: t, since: time.Now(), state: "ready",
 		channels: make([]int, len(f.sdp.Media)), urls: make([]string, len(f.sdp.Media))}
 	for i := range s.channels {
 		s.channels[i] = -1
@@ -61,10 +65,10 @@ func (s *session) setUp(track, channel int, url string) {
 }
 
 // begin gives the session to the fan-out; its 200 has been written.
-func (s *session) begin() {
+func (s *session) begin(o *opening) {
 	s.setState("playing")
 	if s.udp != nil {
-		s.udp.begin(s)
+		s.udp.begin(o)
 		return
 	}
 	s.enter(s.conn)
@@ -101,16 +105,9 @@ func (s *session) close() { s.rtsp.Close() }
 // bye tells a viewer over UDP that nothing more will come (RFC 3550 §6.6); over
 // TCP the end of the connection says so.
 func (s *session) bye() {
-	if s.udp == nil || !s.playing() {
-		return
+	if s.udp != nil {
+		s.udp.bye(s.feed.in.byes(time.Now()))
 	}
-	b := newBatch(s.conn.s.udp)
-	for i, bye := range s.feed.in.byes(time.Now()) {
-		if to := s.udp.rtcp[i]; to != nil {
-			b.report(bye, to)
-		}
-	}
-	b.send()
 }
 
 // ended frees all that the session holds; gortsplib has done with it.
@@ -163,13 +160,28 @@ func (s *session) why() string {
 // boundary, so that he keeps little alive. The picture he was in stays cut.
 func (s *session) catchUp() {
 	r := s.feed.in.ring
-	to := r.start()
-	behind := r.head.Load().offset() - s.at.offset()
-	if behind > maxBehind && to.offset() > s.at.offset() {
-		s.at = to
+	if s.waits || r.head.Load().offset()-s.at.offset() <= maxBehind {
+		return
+	}
+	to, waits := r.start()
+	if !waits && to.offset() <= s.at.offset() {
+		return // he is in the newest group
+	}
+	s.at, s.waits = to, waits
+	if !s.jumped { // two jumps with nothing seen between them are one to him
+		s.jumped = true
 		s.jumps.Add(1)
 		s.feed.met.jumps.Inc()
 	}
+}
+
+// starts reports whether the session has a place in the ring. One who waits for a
+// key frame gets it here.
+func (s *session) starts() bool {
+	if s.waits {
+		s.at, s.waits = s.feed.in.ring.start()
+	}
+	return !s.waits
 }
 
 // sent counts bytes of media.
@@ -182,6 +194,7 @@ func (s *session) sent(n int) {
 // advance moves on by n bytes of the ring, and returns the rest of a packet in
 // which they end.
 func (s *session) advance(n int) (rest []byte) {
+	s.jumped = s.jumped && n == 0
 	c, _ := s.at.settle()
 	off := c.s.start(c.i) + n
 	i := c.s.find(off) // packets that end at or before off
@@ -201,7 +214,7 @@ func (s *session) appendMapped(b []byte) []byte {
 		if pkt == nil {
 			break
 		}
-		s.at = after
+		s.at, s.jumped = after, false
 		if out := s.channels[ch/2]; out >= 0 {
 			b = append(b, '$', byte(out)+ch%2, byte(len(pkt)>>8), byte(len(pkt)))
 			b = append(b, pkt...)
@@ -212,8 +225,8 @@ func (s *session) appendMapped(b []byte) []byte {
 
 // appendReports appends the sender reports that relate the tracks to each other:
 // with them a player is in sync from the first picture on.
-func (s *session) appendReports(b []byte) []byte {
-	for i, t := range s.open.tracks {
+func (s *session) appendReports(b []byte, o *opening) []byte {
+	for i, t := range o.tracks {
 		if out := s.channels[i]; out >= 0 && t.report != nil {
 			b = append(b, '$', byte(out)+1, byte(len(t.report)>>8), byte(len(t.report)))
 			b = append(b, t.report...)

@@ -107,23 +107,29 @@ func (h *signalling) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCt
 
 // OnDescribe implements gortsplib.ServerHandlerOnDescribe.
 func (h *signalling) OnDescribe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (*base.Response, *gortsplib.ServerStream, error) {
-	return &base.Response{StatusCode: base.StatusOK, Body: connOf(ctx.Conn).feed.body}, nil, nil
+	f := connOf(ctx.Conn).feed
+	if f == nil { // gortsplib has read another request than we have
+		return status(base.StatusBadRequest), nil, nil
+	}
+	return &base.Response{StatusCode: base.StatusOK, Body: f.body}, nil, nil
 }
 
 // OnSetup implements gortsplib.ServerHandlerOnSetup.
 func (h *signalling) OnSetup(ctx *gortsplib.ServerHandlerOnSetupCtx) (*base.Response, *gortsplib.ServerStream, error) {
 	c := connOf(ctx.Conn)
 	s := sessionOf(ctx.Session)
-	if s != nil && s.feed != c.feed {
-		return status(base.StatusNotFound), nil, nil // the feed has ended and begun anew
-	}
-	track, ok := trackOf(c.request.URL, c.feed)
-	if !ok {
-		return status(base.StatusNotFound), nil, nil
+	track, ok := trackOf(ctx.Request.URL, c.feed)
+	if !ok || s != nil && s.feed != c.feed {
+		return status(base.StatusNotFound), nil, nil // or the feed has ended and begun anew
 	}
 	offer, code := h.offer(ctx)
-	if code != base.StatusOK {
+	switch {
+	case code != base.StatusOK:
 		return status(code), nil, nil
+	case dataOf(ctx.Session).conn != c, // whoever else knows its id: what it is belongs to its connection
+		s != nil && s.channels[track] >= 0,
+		s != nil && (s.udp != nil) != (ctx.Transport == gortsplib.TransportUDP):
+		return status(base.StatusBadRequest), nil, nil
 	}
 	if s == nil {
 		var err error
@@ -141,7 +147,7 @@ func (h *signalling) OnSetup(ctx *gortsplib.ServerHandlerOnSetupCtx) (*base.Resp
 // newSession makes our part of a session at its first SETUP.
 func (h *signalling) newSession(c *conn, ctx *gortsplib.ServerHandlerOnSetupCtx) (*session, error) {
 	f := c.feed
-	ticket, err := h.s.env.Gate.Admit(c.ctx, c.Viewer)
+	ticket, err := h.s.env.Gate.Admit(c.ctx, c.viewer)
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +182,8 @@ func (h *signalling) offer(ctx *gortsplib.ServerHandlerOnSetupCtx) (*headers.Tra
 	}
 	for _, t := range offers {
 		tcp := t.Protocol == headers.TransportProtocolTCP
-		if t.Secure || tcp != (ctx.Transport == gortsplib.TransportTCP) {
+		multicast := t.Delivery != nil && *t.Delivery == headers.TransportDeliveryMulticast
+		if t.Secure || multicast || tcp != (ctx.Transport == gortsplib.TransportTCP) {
 			continue
 		}
 		switch ids, ports := t.InterleavedIDs, t.ClientPorts; {
@@ -216,11 +223,19 @@ func (h *signalling) setUpUDP(s *session, track int, ports *[2]int) {
 	h.s.claim(s.udp.rtp[track].String(), s)
 }
 
-// trackOf is the track that a SETUP names; without a name it is the first.
-func trackOf(url string, f *feed) (int, bool) {
-	_, track, ok := sdp.SplitTrack(strings.TrimSuffix(url, "/"))
-	if !ok {
-		track = 0
+// trackOf is the track that a SETUP names, behind the query or the path as
+// gortsplib looks for it; without a name it is the first.
+func trackOf(u *base.URL, f *feed) (int, bool) {
+	if f == nil {
+		return 0, false
+	}
+	where := u.Path
+	if strings.Contains(u.RawQuery, "/trackID=") {
+		where = u.RawQuery
+	}
+	_, track, ok := sdp.SplitTrack(where)
+	if !ok && strings.Contains(where, "/trackID=") {
+		return 0, false
 	}
 	return track, track < len(f.sdp.Media) && !f.sdp.Media[track].BackChannel
 }
@@ -228,16 +243,17 @@ func trackOf(url string, f *feed) (int, bool) {
 // OnPlay implements gortsplib.ServerHandlerOnPlay. Live is where everybody is:
 // any Range plays from the last key frame, and a second PLAY changes nothing.
 func (h *signalling) OnPlay(ctx *gortsplib.ServerHandlerOnPlayCtx) (*base.Response, error) {
-	s := sessionOf(ctx.Session)
-	if s.playing() {
-		return status(base.StatusOK), nil
-	}
-	if s.udp == nil && s.conn != connOf(ctx.Conn) {
+	s, c := sessionOf(ctx.Session), connOf(ctx.Conn)
+	if s.udp == nil && s.conn != c {
 		return status(base.StatusBadRequest), nil // the channels were agreed on the other connection
 	}
-	s.open = s.feed.in.opens(time.Now())
-	s.at, s.open.at = s.open.at, cursor{} // one left behind keeps all that follows alive
-	connOf(ctx.Conn).arm(s)
+	if !s.playing() {
+		o := s.feed.in.opens(time.Now())
+		o.of = s
+		s.info = rtpInfo(s.urls, o.tracks)
+		c.arm(o)
+	}
+	c.rtpInfo = s.info
 	return status(base.StatusOK), nil
 }
 
@@ -268,9 +284,10 @@ func (h *signalling) OnResponse(sc *gortsplib.ServerConn, res *base.Response) {
 	case "DESCRIBE":
 		res.Header["Content-Base"] = base.HeaderValue{contentBase(c.request.URL)}
 	case "SETUP":
-		sayTransport(c, sc, res)
+		sayTransport(c, res)
 	case "PLAY":
-		sayPlay(sc, res)
+		res.Header["Range"] = base.HeaderValue{"npt=now-"}
+		res.Header["RTP-Info"] = base.HeaderValue{c.rtpInfo}
 	}
 }
 
@@ -283,39 +300,37 @@ func contentBase(url string) string {
 
 // sayTransport names the SSRC under which the track comes, and the time-out,
 // which gortsplib gives over UDP only.
-func sayTransport(c *conn, sc *gortsplib.ServerConn, res *base.Response) {
-	s := sessionOf(sc.Session())
-	track, ok := trackOf(c.request.URL, s.feed)
-	if !ok {
+func sayTransport(c *conn, res *base.Response) {
+	u, err := base.ParseURL(c.request.URL)
+	if err != nil {
 		return
 	}
-	if v := res.Header["Transport"]; len(v) == 1 {
+	track, ok := trackOf(u, c.feed)
+	if v := res.Header["Transport"]; ok && len(v) == 1 {
 		t, _, _ := strings.Cut(v[0], ";ssrc=")
-		res.Header["Transport"] = base.HeaderValue{fmt.Sprintf("%s;ssrc=%08X", t, s.feed.in.tracks[track].num.SSRC)}
+		res.Header["Transport"] = base.HeaderValue{fmt.Sprintf("%s;ssrc=%08X", t, c.feed.in.tracks[track].num.SSRC)}
 	}
 	if v := res.Header["Session"]; len(v) == 1 && !strings.Contains(v[0], ";") {
 		res.Header["Session"] = base.HeaderValue{v[0] + ";timeout=" + strconv.Itoa(sessionTimeout)}
 	}
 }
 
-// sayPlay tells the first sequence number of each track and the time stamps that
+// rtpInfo tells the first sequence number of each track and the time stamps that
 // belong together (RFC 2326 §12.33). A track that has had no packet yet gets
 // none: players drop what is older than they were told.
-func sayPlay(sc *gortsplib.ServerConn, res *base.Response) {
-	s := sessionOf(sc.Session())
-	res.Header["Range"] = base.HeaderValue{"npt=now-"}
+func rtpInfo(urls []string, tracks []trackOpening) string {
 	var info []string
-	for i, url := range s.urls {
+	for i, url := range urls {
 		if url == "" {
 			continue
 		}
 		e := "url=" + url
-		if i < len(s.open.tracks) && s.open.tracks[i].known {
-			e += fmt.Sprintf(";seq=%d;rtptime=%d", s.open.tracks[i].seq, s.open.tracks[i].ts)
+		if tracks[i].known {
+			e += fmt.Sprintf(";seq=%d;rtptime=%d", tracks[i].seq, tracks[i].ts)
 		}
 		info = append(info, e)
 	}
-	res.Header["RTP-Info"] = base.HeaderValue{strings.Join(info, ",")}
+	return strings.Join(info, ",")
 }
 
 func status(code base.StatusCode) *base.Response { return &base.Response{StatusCode: code} }

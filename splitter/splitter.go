@@ -96,6 +96,7 @@ func (s *Splitter) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	h := newSignalling(s)
 	if err := h.server.Start(); err != nil {
+		s.conns.Close()
 		s.udp.close()
 		return err
 	}
@@ -129,9 +130,10 @@ func (s *Splitter) runFeed(ctx context.Context, f *feed) {
 	f.run(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.feeds[f.path] == f {
-		delete(s.feeds, f.path)
+	if s.feeds[f.path] != f {
+		return // another has taken its place: what this one has to say is old
 	}
+	delete(s.feeds, f.path)
 	switch {
 	case errors.Is(f.err, errStored):
 		s.verdicts.Add(f.path, verdict{f.err, time.Now().Add(rememberStored)})
@@ -162,17 +164,19 @@ func (s *Splitter) lookup(ctx context.Context, path string) (*feed, error) {
 		s.verdicts.Remove(path)
 	}
 	f, running := s.feeds[path]
-	if !running || f.is("ended") {
-		running = false
+	if running = running && f.touch(); !running {
 		f = newFeed(path, s)
+		f.touch()
 		s.feeds[path] = f
 	}
-	f.touch()
 	s.mu.Unlock()
 
 	if !running {
 		select {
 		case s.start <- f:
+		case <-ctx.Done():
+			s.drop(f)
+			return nil, proxy.Refused(ctx.Err())
 		case <-s.conns.closed:
 			return nil, &proxy.Refusal{Reason: proxy.Draining}
 		}
@@ -184,6 +188,18 @@ func (s *Splitter) lookup(ctx context.Context, path string) (*feed, error) {
 		return nil, proxy.Refused(ctx.Err())
 	case <-s.conns.closed:
 		return nil, &proxy.Refusal{Reason: proxy.Draining}
+	}
+}
+
+// drop forgets a feed that never began to run.
+func (s *Splitter) drop(f *feed) {
+	f.err = proxy.Refused(context.Canceled)
+	f.setState("ended", "")
+	close(f.opened)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.feeds[f.path] == f {
+		delete(s.feeds, f.path)
 	}
 }
 
@@ -239,6 +255,7 @@ func (s *Splitter) leaves(ctx context.Context, rc *proxy.RTSPConn) bool {
 // claim gives a viewer's UDP address to a session. Another one that has it is of
 // a viewer who has gone without a word: two cannot receive there.
 func (s *Splitter) claim(addr string, to *session) {
+	to.claims = append(to.claims, addr)
 	s.mu.Lock()
 	old := s.ports[addr]
 	s.ports[addr] = to
@@ -251,14 +268,11 @@ func (s *Splitter) claim(addr string, to *session) {
 
 // forget drops the claims of a session.
 func (s *Splitter) forget(of *session) {
-	if of.udp == nil {
-		return
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, a := range of.udp.rtp {
-		if a != nil && s.ports[a.String()] == of {
-			delete(s.ports, a.String())
+	for _, a := range of.claims {
+		if s.ports[a] == of {
+			delete(s.ports, a)
 		}
 	}
 }

@@ -175,15 +175,17 @@ func newUDPTarget(tracks int) *udpTarget {
 }
 
 // begin sends the start burst at its own pace and then joins the fan-out.
-func (u *udpTarget) begin(s *session) {
+func (u *udpTarget) begin(o *opening) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.s != nil {
-		return
+		return // by a PLAY on another connection
 	}
+	s := o.of
+	s.at, s.waits = o.at, o.waits
 	u.s, u.pacing, u.stop = s, true, make(chan struct{})
 	s.conn.hold() // a session's work keeps its connection's end waiting
-	go u.pace(s, s.open.tracks, u.stop)
+	go u.pace(s, o.tracks, u.stop)
 }
 
 // pace owns the cursor until it has caught up; it ends with rest at the latest.
@@ -223,10 +225,26 @@ func (u *udpTarget) rest() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.s != nil {
-		u.s.at = cursor{} // one left behind keeps all that follows alive
+		u.s.at, u.s.waits = cursor{}, false // one left behind keeps all that follows alive
 		close(u.stop)
 		u.s, u.stop = nil, nil
 	}
+}
+
+// bye sends each track its last packet, if the session plays.
+func (u *udpTarget) bye(byes [][]byte) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.s == nil {
+		return
+	}
+	b := newBatch(u.s.conn.s.udp)
+	for i, to := range u.rtcp {
+		if to != nil {
+			b.report(byes[i], to)
+		}
+	}
+	b.send()
 }
 
 // flush implements receiver.
@@ -241,6 +259,9 @@ func (u *udpTarget) flush(b *batch) {
 // some adds at most n packets to b, and reports whether none are left.
 func (u *udpTarget) some(b *batch, n int) bool {
 	s := u.s
+	if !s.starts() {
+		return true
+	}
 	for range n {
 		pkt, ch, after := s.at.packet()
 		if pkt == nil {

@@ -4,12 +4,15 @@ import (
 	"errors"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	pion "github.com/pion/rtp"
 	"golang.org/x/net/ipv4"
+
+	"github.com/pion/rtcp"
 
 	"weir/proxy"
 	"weir/proxy/proxytest"
@@ -23,6 +26,8 @@ type udpRig struct {
 	cam  *camera
 	view *session
 	conn *conn
+	sent atomic.Int64 // bytes that the connection was told of
+	open *opening     // of the last play
 
 	rtp, rtcp [2]*net.UDPConn // the viewer's, by track
 }
@@ -34,7 +39,7 @@ func newUDPRig(t *testing.T, addr string) *udpRig {
 	f := feedOf(r.s, r.cam, avSDP, t)
 	_, server := slowPair(t)
 	v := &proxy.Viewer{Path: "/cam"}
-	r.conn = newConn(t.Context(), r.s, proxy.NewRTSPConn(server, &wire.Request{}, v, server, nil))
+	r.conn = newConn(t.Context(), r.s, proxy.NewRTSPConn(server, &wire.Request{}, v, server, func(n int) { r.sent.Add(int64(n)) }))
 	ticket, _ := r.s.env.Gate.Admit(t.Context(), v)
 	r.view = newSession(f, r.conn, nil, nil, ticket)
 	r.view.udp = newUDPTarget(2)
@@ -60,9 +65,9 @@ func listenLoopback(t *testing.T) (*net.UDPConn, *net.UDPAddr) {
 
 // play begins as signalling does.
 func (r *udpRig) play() {
-	r.view.open = r.cam.opens(time.Now())
-	r.view.at = r.view.open.at
-	r.view.begin()
+	r.open = r.cam.opens(time.Now())
+	r.open.of = r.view
+	r.view.begin(r.open)
 }
 
 // ended waits until nothing works for the session any more.
@@ -97,19 +102,23 @@ func drain(c *net.UDPConn) (pkts [][]byte) {
 	}
 }
 
-// A start burst comes in order and complete, and never faster than its pace.
+// A start burst comes in order and complete, and never faster than 64 packets in
+// 5 ms, whatever is published meanwhile.
 func TestStartBurstIsPaced(t *testing.T) {
 	r := newUDPRig(t, "127.0.0.1:0")
-	const n = 8 * paceBurst
-	r.cam.picture(true, n, time.Now())
+	const n = 8*64 + 1
+	r.cam.picture(true, n-1, time.Now())
 	start := time.Now()
 	r.play()
 	for i := range n {
+		if i == 1 {
+			r.cam.picture(false, 1, time.Now())
+		}
 		b := get(r.rtp[0], time.Second)
 		if b == nil || int(rtp.Seq(b)) != i {
 			t.Fatalf("packet %d: % x", i, b[:min(12, len(b))])
 		}
-		if most := paceBurst * (1 + int(time.Since(start)/paceEvery)); i >= most {
+		if most := 64 * (1 + int(time.Since(start)/(5*time.Millisecond))); i >= most {
 			t.Fatalf("packet %d came after %v", i, time.Since(start))
 		}
 	}
@@ -307,7 +316,7 @@ func TestDatagramsAreCounted(t *testing.T) {
 		want += len(get(r.rtp[0], time.Second))
 	}
 	want += len(get(r.rtp[1], time.Second))
-	if got, ticket := r.view.bytes.Load(), r.view.ticket.(*proxytest.Ticket).Bytes(); got != uint64(want) || ticket != want {
+	if got, ticket := r.view.bytes.Load(), r.view.ticket.(*proxytest.Ticket).Bytes(); got != uint64(want) || ticket != want || r.sent.Load() != int64(want) {
 		t.Errorf("%d bytes counted, %d by the ticket, %d came", got, ticket, want)
 	}
 }
@@ -360,7 +369,7 @@ func TestHandOverKeepsOrder(t *testing.T) {
 	for range 20 {
 		r.cam.picture(true, paceBurst+20, time.Now())
 		r.play()
-		first := r.view.open.tracks[0].seq
+		first := r.open.tracks[0].seq
 		const more = 500
 		done := make(chan struct{})
 		go func() { // some go out by the pacing, some by the workers
@@ -380,5 +389,30 @@ func TestHandOverKeepsOrder(t *testing.T) {
 		}
 		<-done
 		r.view.rest("paused")
+	}
+}
+
+// A feed that ends says so on the RTCP port of each track that plays, behind a
+// last report.
+func TestBye(t *testing.T) {
+	r := newUDPRig(t, "127.0.0.1:0")
+	r.cam.picture(true, 1, time.Now())
+	r.cam.hear(time.Now())
+	r.play()
+	get(r.rtp[0], time.Second)
+	r.view.bye()
+	for i, c := range r.rtcp {
+		var last []byte
+		for b := get(c, 200*time.Millisecond); b != nil; b = get(c, 200*time.Millisecond) {
+			last = b
+		}
+		packets, err := rtcp.Unmarshal(last)
+		if err != nil || len(packets) != 3 {
+			t.Fatalf("track %d: last came %v, %v", i, packets, err)
+		}
+		bye, ok := packets[2].(*rtcp.Goodbye)
+		if !ok || len(bye.Sources) != 1 || bye.Sources[0] != r.cam.tracks[i].num.SSRC {
+			t.Errorf("track %d: last came %v, want a goodbye of %08x", i, packets[2], r.cam.tracks[i].num.SSRC)
+		}
 	}
 }

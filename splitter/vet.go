@@ -66,20 +66,24 @@ func (c *conn) vet(req *wire.Request) error {
 	if req.Header.Count("Require")+req.Header.Count("Proxy-Require") > 0 {
 		return &proxy.Refusal{Reason: proxy.UnknownFeature}
 	}
-	if req.Method != "DESCRIBE" && req.Method != "SETUP" {
+	switch req.Method {
+	case "DESCRIBE", "SETUP":
+	case "OPTIONS", "PLAY", "PAUSE", "TEARDOWN", "GET_PARAMETER", "SET_PARAMETER", "ANNOUNCE", "RECORD":
 		return nil // about a session, or refused by gortsplib
+	default: // gortsplib looks for a method it knows anywhere in what it reads
+		return &proxy.Refusal{Reason: proxy.BadMethod}
 	}
 	path, query, err := proxy.RequestTarget(req)
 	if err != nil {
 		return &proxy.Refusal{Reason: proxy.BadRequest, Err: err}
 	}
-	if path != c.checked {
+	if path != c.viewer.Path {
 		v := *c.Viewer
 		v.Path, v.Query, v.Authorization = path, query, req.Header.Get("Authorization")
 		if err := c.s.env.Gate.Check(c.ctx, &v); err != nil {
 			return err
 		}
-		c.checked = path
+		c.viewer = &v
 	}
 	if c.feed, err = c.s.lookup(c.ctx, path); errors.Is(err, errStored) {
 		return errMoved

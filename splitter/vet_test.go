@@ -103,7 +103,8 @@ func TestRefusedRequests(t *testing.T) {
 // The gate is asked once for each path, and again for another.
 func TestGateIsAskedAboutEachPath(t *testing.T) {
 	d := newDoor(t, ask("DESCRIBE", cam, "CSeq: 1"), ask("SETUP", cam+"/trackID=1", "CSeq: 2"), ask("DESCRIBE", cam+"/", "CSeq: 3"),
-		ask("DESCRIBE", "rtsp://edge/other", "CSeq: 4"), ask("PLAY", cam, "CSeq: 5"))
+		ask("DESCRIBE", "rtsp://edge/second", "CSeq: 4"), ask("SETUP", "rtsp://edge/second/trackID=0", "CSeq: 5"),
+		ask("DESCRIBE", "rtsp://edge/other", "CSeq: 6"), ask("PLAY", cam, "CSeq: 7"))
 	for _, want := range []string{"DESCRIBE", "SETUP", "DESCRIBE"} {
 		if req := d.passes(); req.Method != want || d.feed == nil || d.feed.path != "/cam" {
 			t.Errorf("passes %s, want %s", req.Method, want)
@@ -112,12 +113,18 @@ func TestGateIsAskedAboutEachPath(t *testing.T) {
 	if n := d.gate.Count().Checks; n != 0 {
 		t.Errorf("asked %d times about the path that the front has asked about", n)
 	}
+	d.s.feeds["/second"] = d.s.feeds["/cam"]
+	d.passes()
+	d.passes()
+	if n := d.gate.Count().Checks; n != 1 {
+		t.Errorf("asked %d times about a second path, want once", n)
+	}
 	d.gate.RefuseCheck = &proxy.Refusal{Reason: proxy.Forbidden}
 	if req := d.passes(); req.Method != "PLAY" || d.feed != nil {
 		t.Errorf("passes %s with a feed %v", req.Method, d.feed)
 	}
-	if res := d.answers(1)[0]; res.Code != 403 || res.Header.Get("CSeq") != "4" || d.gate.Count().Checks != 1 {
-		t.Errorf("another path: asked %d times, answered %d", d.gate.Count().Checks, res.Code)
+	if res := d.answers(1)[0]; res.Code != 403 || res.Header.Get("CSeq") != "6" || d.gate.Count().Checks != 2 {
+		t.Errorf("a third path: asked %d times, answered %d", d.gate.Count().Checks, res.Code)
 	}
 }
 
