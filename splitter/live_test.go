@@ -462,20 +462,10 @@ func TestGStreamerIsNotHeldUp(t *testing.T) {
 func TestChosenChannels(t *testing.T) {
 	origin := newOrigin(t, origintest.Options{})
 	e := newEdge(t, edgeOptions(), balancer(t, origin.URL()))
-	c, err := net.Dial("tcp", strings.TrimPrefix(e.url, "rtsp://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	c.SetDeadline(time.Now().Add(5 * time.Second)) //nolint:errcheck
-	say := func(s string) { c.Write([]byte(s)) }   //nolint:errcheck
-	say(request("SETUP", e.url+clock+"/trackID=1", "CSeq: 1", "Transport: RTP/AVP/TCP;unicast;interleaved=6-7"))
-	a := answers(c, 1)[0]
-	_, rest, _ := strings.Cut(a, "Session: ")
-	id, _, _ := strings.Cut(rest, ";")
-	say(request("PLAY", e.url+clock, "CSeq: 2", "Session: "+id))
-	frames, others := channels(c, 20)
-	if frames[6] < 15 || len(others) > 0 {
+	c := talk(t, e)
+	id := sessionID(c.ask("SETUP", e.url+clock+"/trackID=1", "Transport: RTP/AVP/TCP;unicast;interleaved=6-7"))
+	c.ask("PLAY", e.url+clock, id)
+	if frames, others := channels(c.r, 20); frames[6] < 15 || len(others) > 0 {
 		t.Errorf("audio on channel 6 alone: got channels %v and others %v", frames, others)
 	}
 }

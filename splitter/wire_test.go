@@ -52,9 +52,8 @@ func parse(p []byte) packet {
 
 // channels reads n frames and counts them by RTP channel; others are channels
 // above 7.
-func channels(r io.Reader, n int) (frames map[byte]int, others []byte) {
+func channels(wr *wire.Reader, n int) (frames map[byte]int, others []byte) {
 	frames = map[byte]int{}
-	wr := wire.NewReader(bufio.NewReader(r))
 	for range n {
 		m, err := wr.Next()
 		if err != nil {
