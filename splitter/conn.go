@@ -61,6 +61,7 @@ type conn struct {
 
 	mu     sync.Mutex
 	out    []byte
+	lent   *[]byte  // what out began in, if it was lent by the splitter
 	play   *session // plays over this connection; nil for none
 	armed  *opening // of a session that plays as soon as its 200 has been written
 	busy   bool     // somebody is in pump, or waits for the socket
@@ -256,7 +257,12 @@ func (c *conn) chunk() []byte {
 		return nil
 	}
 	if !c.play.unmapped {
-		c.out = c.play.appendMapped(c.out)
+		c.lent = c.s.scratch.Get().(*[]byte)
+		c.out = c.play.appendMapped((*c.lent)[:0])
+		if len(c.out) == 0 {
+			c.giveBack()
+			return nil
+		}
 		c.play.sent(len(c.out))
 		return c.out
 	}
@@ -269,13 +275,22 @@ func (c *conn) took(n int) {
 	c.Sent(n)
 	if len(c.out) > 0 {
 		if c.out = c.out[n:]; len(c.out) == 0 {
-			c.out = nil
+			c.giveBack()
 		}
 		return
 	}
 	rest := c.play.advance(n)
 	c.play.sent(n + len(rest)) // what has left the ring goes out, whatever happens
 	c.out = append(c.out, rest...)
+}
+
+// giveBack returns what was lent for mapped packets; out is empty.
+func (c *conn) giveBack() {
+	c.out = nil
+	if c.lent != nil {
+		c.s.scratch.Put(c.lent)
+		c.lent = nil
+	}
 }
 
 // waitBlocking is pump for connections that can only wait: one piece at a time,
