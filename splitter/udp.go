@@ -25,6 +25,10 @@ const (
 // IPv4; larger packets are for TCP.
 const maxDatagram = 1472
 
+// maxFlush is how many packets a worker sends one viewer before it turns to the
+// next; some bursts' worth.
+const maxFlush = 256
+
 // batchSize is how many datagrams one system call sends.
 const batchSize = 64
 
@@ -252,13 +256,16 @@ func (u *udpTarget) flush(b *batch) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.s != nil && !u.pacing {
-		u.some(b, slabPkts)
+		u.some(b, maxFlush)
 	}
 }
 
 // some adds at most n packets to b, and reports whether none are left.
 func (u *udpTarget) some(b *batch, n int) bool {
 	s := u.s
+	if s.starts() {
+		s.catchUp() // workers may be behind; a worker's round must not grow with it
+	}
 	if !s.starts() {
 		return true
 	}
