@@ -3,7 +3,7 @@
 GO       ?= go
 # What the end-to-end tests play with, and what the race detector needs.
 PROGRAMS := ffmpeg ffprobe gst-launch-1.0 gcc
-ELEMENTS := rtspsrc rtph264depay rtpmp4gdepay h264parse avdec_h264 avdec_aac
+ELEMENTS := playbin rtspsrc rtph264depay rtpmp4gdepay h264parse avdec_h264 avdec_aac
 PACKAGES := ffmpeg gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
             gstreamer1.0-plugins-bad gstreamer1.0-libav gcc libc6-dev
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"weir/proxy"
+	"weir/proxy/proxytest"
 )
 
 // run runs b until the test ends.
@@ -71,7 +72,7 @@ func newRequest(t *testing.T, method, url string, body io.Reader) *http.Request 
 func TestHTTPThrough(t *testing.T) {
 	s := httpOrigin(t)
 	host := strings.TrimPrefix(s.URL, "http://")
-	b := balancer(t, "-origin", "rtsp://"+dead(t), "-origin", "http://u:p%2Fq@"+host+"/base")
+	b := balancer(t, "-origin", "rtsp://"+proxytest.ClosedAddr(t), "-origin", "http://u:p%2Fq@"+host+"/base")
 	run(t, b)
 	f := func(url, want string) {
 		t.Helper()
@@ -97,7 +98,7 @@ func TestHTTPWithHost(t *testing.T) {
 	if got, want := get(t, b, s.URL+"/x"), "GET "+host+" /x"; got != want {
 		t.Errorf("the server was asked %q, want %q", got, want)
 	}
-	_, err := b.RoundTrip(newRequest(t, http.MethodGet, "http://"+dead(t), nil))
+	_, err := b.RoundTrip(newRequest(t, http.MethodGet, "http://"+proxytest.ClosedAddr(t), nil))
 	wantRefusal(t, err, proxy.OriginDown, 5*time.Second)
 }
 
@@ -115,7 +116,7 @@ func TestHTTPFollowsNoRedirect(t *testing.T) {
 }
 
 func TestHTTPRequestIsNotChanged(t *testing.T) {
-	b := balancer(t, "-origin", "http://"+dead(t), "-origin", "http://u:p@"+strings.TrimPrefix(httpOrigin(t).URL, "http://"))
+	b := balancer(t, "-origin", "http://"+proxytest.ClosedAddr(t), "-origin", "http://u:p@"+strings.TrimPrefix(httpOrigin(t).URL, "http://"))
 	run(t, b)
 	req := newRequest(t, http.MethodGet, "/x", nil)
 	req.Host = "viewers.example"
@@ -137,7 +138,7 @@ type noRewind struct{ io.Reader }
 
 func TestHTTPFallback(t *testing.T) {
 	s := httpOrigin(t)
-	b := balancer(t, "-origin", "http://"+dead(t), "-origin", s.URL)
+	b := balancer(t, "-origin", "http://"+proxytest.ClosedAddr(t), "-origin", s.URL)
 	run(t, b)
 	f := func(method string, body io.Reader, want string) {
 		t.Helper()
@@ -171,7 +172,7 @@ type closed struct {
 func (c *closed) Close() error { c.n++; return nil }
 
 func TestHTTPBodyCannotBeRewound(t *testing.T) {
-	b := balancer(t, "-origin", "http://"+dead(t), "-origin", "http://"+dead(t))
+	b := balancer(t, "-origin", "http://"+proxytest.ClosedAddr(t), "-origin", "http://"+proxytest.ClosedAddr(t))
 	req := newRequest(t, http.MethodPost, "/x", noRewind{strings.NewReader("x")})
 	broken := errors.New("broken")
 	req.GetBody = func() (io.ReadCloser, error) { return nil, broken }
@@ -202,7 +203,7 @@ func TestHTTPNoOrigin(t *testing.T) {
 }
 
 func TestHTTPAllDown(t *testing.T) {
-	b := balancer(t, "-origin", "http://u:s3cr@"+dead(t), "-origin", "https://u:s3cr@"+dead(t))
+	b := balancer(t, "-origin", "http://u:s3cr@"+proxytest.ClosedAddr(t), "-origin", "https://u:s3cr@"+proxytest.ClosedAddr(t))
 	_, err := b.RoundTrip(newRequest(t, http.MethodGet, "/x", nil))
 	if r := wantRefusal(t, err, proxy.OriginDown, 5*time.Second); strings.Contains(r.Error(), "s3cr") || strings.Count(r.Error(), "origin 127") != 2 {
 		t.Errorf("error = %q, want both origins and no secret", r)
@@ -212,7 +213,7 @@ func TestHTTPAllDown(t *testing.T) {
 func TestHTTPDeadline(t *testing.T) {
 	f := func(what string, dial func(context.Context, string, string) (net.Conn, error), origin string) {
 		t.Helper()
-		b := balancer(t, "-origin", origin, "-origin", "http://"+dead(t))
+		b := balancer(t, "-origin", origin, "-origin", "http://"+proxytest.ClosedAddr(t))
 		if dial != nil {
 			b.dial = dial
 		}

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"weir/proxy"
+	"weir/proxy/proxytest"
 )
 
 // listen returns the address of an origin that accepts connections, and a
@@ -47,17 +48,6 @@ func acceptAll(l net.Listener, conns chan<- net.Conn, done chan<- struct{}) {
 		}
 		conns <- c
 	}
-}
-
-// dead returns an address that refuses connections.
-func dead(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func balancer(t *testing.T, args ...string) *Balancer {
@@ -107,7 +97,7 @@ func TestFirstOriginServes(t *testing.T) {
 }
 
 func TestRefusedDialMovesOn(t *testing.T) {
-	down := dead(t)
+	down := proxytest.ClosedAddr(t)
 	up, _ := listen(t, "127.0.0.1")
 	b := balancer(t, "-origin", "http://"+up, "-origin", "rtsp://"+down, "-origin", "rtsp://"+up)
 	if got := dial(t, b, proxy.Want{Path: "/cam"}).Origin; got != up {
@@ -136,7 +126,7 @@ func TestWantOriginNarrows(t *testing.T) {
 func TestSourceBeatsOrigins(t *testing.T) {
 	other, _ := listen(t, "127.0.0.1")
 	cam, _ := listen(t, "127.0.0.1")
-	down := dead(t)
+	down := proxytest.ClosedAddr(t)
 	target := "rtsp://u:p%2Fq@" + cam + "/Streaming%2FChannels/101?transportmode=unicast"
 	b := balancer(t, "-origin", "rtsp://"+other, "-splitter.source", "/cam/door/="+target, "-splitter.source", "/gone=rtsp://"+down)
 	bare := balancer(t, "-splitter.source", "/cam=rtsp://"+cam)
@@ -211,7 +201,7 @@ func TestNoOrigin(t *testing.T) {
 }
 
 func TestAllOriginsDown(t *testing.T) {
-	a, c := dead(t), dead(t)
+	a, c := proxytest.ClosedAddr(t), proxytest.ClosedAddr(t)
 	b := balancer(t, "-origin", "rtsp://u:s3cr@"+a, "-origin", "rtsps://u:s3cr@"+c)
 	_, err := b.DialRTSP(t.Context(), proxy.Want{Path: "/cam"})
 	r := wantRefusal(t, err, proxy.OriginDown, 5*time.Second)

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"weir/proxy"
+	"weir/proxy/proxytest"
 )
 
 func TestFailIsRemembered(t *testing.T) {
@@ -56,7 +57,7 @@ func TestReady(t *testing.T) {
 		t.Errorf("without an origin: %v, want degraded", err)
 	}
 	up, _ := listen(t, "127.0.0.1")
-	b := balancer(t, "-origin", "rtsp://"+dead(t), "-splitter.source", "/cam=rtsp://"+up)
+	b := balancer(t, "-origin", "rtsp://"+proxytest.ClosedAddr(t), "-splitter.source", "/cam=rtsp://"+up)
 	if err := b.Ready(); err != nil {
 		t.Errorf("before the first dial: %v", err)
 	}

@@ -81,4 +81,5 @@ type Register func(fs *flag.FlagSet) Build
 // part works, but not as its operator would like.
 type Degraded string
 
+// Error implements error.
 func (d Degraded) Error() string { return string(d) }

@@ -70,6 +70,7 @@ type Refusal struct {
 	Err        error         // what happened, for the log; may be nil; never shown to the viewer
 }
 
+// Error is for logs.
 func (r *Refusal) Error() string {
 	if r.Err != nil {
 		return fmt.Sprintf("%s: %v", r.Reason, r.Err)
@@ -77,6 +78,7 @@ func (r *Refusal) Error() string {
 	return string(r.Reason)
 }
 
+// Unwrap returns Err.
 func (r *Refusal) Unwrap() error { return r.Err }
 
 // RTSP returns the status code and reason phrase for an RTSP viewer. A reason

@@ -314,7 +314,7 @@ func TestRefusals(t *testing.T) {
 	}
 	f("unknown path", balancer(t, origin.URL()), "/live/nothing", 404, 500*time.Millisecond)
 	f("no origin", balancer(t), clock, 404, 500*time.Millisecond)
-	f("dead origin", balancer(t, "rtsp://"+closedPort(t)), clock, 503, time.Second)
+	f("dead origin", balancer(t, "rtsp://"+proxytest.ClosedAddr(t)), clock, 503, time.Second)
 	f("mute origin", balancer(t, mute.URL()), clock, 504, 2500*time.Millisecond)
 	f("wrong password", balancer(t, locked.URL()), clock, 502, time.Second)
 	f("climbing path", balancer(t, origin.URL()), "/live/%2e%2e/clock", 400, 500*time.Millisecond)
@@ -323,19 +323,8 @@ func TestRefusals(t *testing.T) {
 // A dead origin is passed over for the next one.
 func TestNextOrigin(t *testing.T) {
 	origin := newOrigin(t, origintest.Options{})
-	e := newEdge(t, edgeOptions(), balancer(t, "rtsp://"+closedPort(t), origin.URL()))
+	e := newEdge(t, edgeOptions(), balancer(t, "rtsp://"+proxytest.ClosedAddr(t), origin.URL()))
 	watch(t, e.url+clock, "tcp").more(t, 0, 5)
-}
-
-// closedPort is an address on which nobody listens.
-func closedPort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // An unknown path asked for by many costs the origin one question.

@@ -21,8 +21,9 @@ import (
 // playFor is how long real players get pictures and sound without an error.
 const playFor = 10 * time.Second
 
-// startFor is what a player may take to start, on a machine with much to do.
-const startFor = 3 * time.Second
+// startFor is what a player may take to start: GStreamer holds back 2 s, and the
+// machine may have much to do.
+const startFor = 5 * time.Second
 
 // TestPlayers plays live through a whole edge with the players that people use.
 func TestPlayers(t *testing.T) {
@@ -109,7 +110,7 @@ func need(t *testing.T, program string) {
 	t.Helper()
 	_, err := exec.LookPath(program)
 	if err == nil && program == "gst-launch-1.0" {
-		for _, element := range []string{"rtspsrc", "rtph264depay", "rtpmp4gdepay", "avdec_h264", "avdec_aac"} {
+		for _, element := range []string{"playbin", "rtspsrc", "rtph264depay", "rtpmp4gdepay", "h264parse", "avdec_h264", "avdec_aac"} {
 			err = errors.Join(err, exec.Command("gst-inspect-1.0", "--exists", element).Run())
 		}
 	}
@@ -150,10 +151,11 @@ func gstreamer(t *testing.T, url, transport string, length time.Duration, meanwh
 	need(t, "gst-launch-1.0")
 	ctx, cancel := context.WithTimeout(context.Background(), length)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "gst-launch-1.0", "-v",
-		"rtspsrc", "location="+url, "protocols="+transport, "latency=500", "name=s",
-		"s.", "!", "application/x-rtp,media=video", "!", "rtph264depay", "!", "avdec_h264", "!", "fakesink", "name=video", "sync=true", "silent=false",
-		"s.", "!", "application/x-rtp,media=audio", "!", "rtpmp4gdepay", "!", "avdec_aac", "!", "fakesink", "name=audio", "sync=true", "silent=false")
+	// playbin links what rtspsrc brings as it comes; gst-launch's own linking of two
+	// branches loses a race now and then. rtspt and rtspu name the transport.
+	cmd := exec.CommandContext(ctx, "gst-launch-1.0", "-v", "playbin",
+		"uri="+strings.Replace(url, "rtsp:", "rtsp"+transport[:1]+":", 1),
+		"video-sink=fakesink name=video sync=true silent=false", "audio-sink=fakesink name=audio sync=true silent=false")
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
 	var out bytes.Buffer
@@ -167,12 +169,8 @@ func gstreamer(t *testing.T, url, transport string, length time.Duration, meanwh
 	if err := cmd.Wait(); err != nil && ctx.Err() == nil {
 		t.Errorf("gst-launch-1.0: %v", err)
 	}
-	for _, m := range regexp.MustCompile(`(?m)^(ERROR|WARNING).*`).FindAllString(out.String(), -1) {
-		// gst-launch says this of itself when the source has announced all pads
-		// before it came to link one; what the sinks count shows that it did.
-		if !strings.HasSuffix(m, "Delayed linking failed.") {
-			t.Errorf("gst-launch-1.0: %s\n%s", m, tail(out.String()))
-		}
+	if m := regexp.MustCompile(`(?m)^(ERROR|WARNING).*`).FindString(out.String()); m != "" {
+		t.Errorf("gst-launch-1.0: %s\n%s", m, tail(out.String()))
 	}
 	return out.String()
 }

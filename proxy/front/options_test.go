@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"weir/proxy"
+	"weir/proxy/proxytest"
 )
 
 func TestFlags(t *testing.T) {
@@ -88,24 +89,13 @@ func TestBusyPort(t *testing.T) {
 	f(Options{HTTP: addr}, "listen for http on "+addr+": bind: address already in use (choose another with -http)")
 	f(Options{HTTP: "nonsense"}, "listen for http on nonsense: address nonsense: missing port in address (choose another with -http)")
 
-	free := freeAddr(t)
+	free := proxytest.ClosedAddr(t)
 	f(Options{RTSP: free, HTTP: addr}, "listen for http on "+addr+": bind: address already in use (choose another with -http)")
 	l, err := net.Listen("tcp", free)
 	if err != nil {
 		t.Fatalf("the other port is still bound: %v", err)
 	}
 	l.Close()
-}
-
-// freeAddr returns an address that was free a moment ago.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // One protocol alone is a whole front.

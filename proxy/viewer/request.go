@@ -20,6 +20,7 @@ type StatusError struct {
 	location string // of a redirect
 }
 
+// Error implements error.
 func (e *StatusError) Error() string {
 	return strings.TrimSpace(fmt.Sprintf("%s: %d %s", e.Method, e.Code, e.Phrase))
 }
