@@ -32,6 +32,7 @@ const (
 	OriginSlow     Reason = "origin-slow"      // it did not answer in time
 	OriginRefused  Reason = "origin-refused"   // it did not let the edge in
 	BadTransport   Reason = "bad-transport"    // RTSP transport not to be had
+	ReadOnly       Reason = "read-only"        // viewers do not publish
 	BadMethod      Reason = "bad-method"       // a request of a kind that nobody here knows
 	UnknownFeature Reason = "unknown-feature"  // RTSP Require or Proxy-Require
 	NotLive        Reason = "not-live-content" // a stored stream, and no rung for it
@@ -58,6 +59,7 @@ var codes = map[Reason]struct {
 	OriginSlow:     {504, 504, "Origin Timed Out"},
 	OriginRefused:  {502, 502, "Origin Refused"},
 	BadTransport:   {461, 400, "Unsupported Transport"},
+	ReadOnly:       {405, 405, "Method Not Allowed"},
 	BadMethod:      {501, 501, "Not Implemented"},
 	UnknownFeature: {551, 501, "Option Not Supported"},
 	NotLive:        {404, 404, "Not A Live Stream"},

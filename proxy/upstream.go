@@ -26,14 +26,15 @@ type Upstream interface {
 
 // Want says what an RTSP link is for.
 type Want struct {
-	Path   string // canonical
-	Direct bool   // ask no peer
-	Origin string // stick to the origin of this name; "" means any
+	Path   string   // canonical
+	Direct bool     // ask no peer
+	Origin string   // stick to the origin of this name, or of this host:port; "" means any
+	Avoid  []string // origins that have just failed, by name: not to be tried
 }
 
 // A Link is a connection to a server.
 type Link struct {
-	net.Conn             // raw TCP; the caller handshakes if TLS is set
+	net.Conn             // raw TCP, a *net.TCPConn or one embedded; the caller handshakes if TLS is set
 	URL      *url.URL    // what to ask for at the far end, credentials included
 	TLS      *tls.Config // nil for plain RTSP; the caller clones it before changing it
 	Origin   string      // the origin's name, for Want.Origin; no credentials in it

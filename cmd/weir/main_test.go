@@ -113,7 +113,7 @@ func lines(ts *testscript.TestScript, neg bool, args []string) {
 func TestFloorPlan(t *testing.T) {
 	floor := func(pkg string) int {
 		switch pkg {
-		case "weir/proxy/wire", "weir/proxy/sdp", "weir/proxy/rtp", "weir/proxy/forward", "weir/proxy":
+		case "weir/proxy/wire", "weir/proxy/sdp", "weir/proxy/rtp", "weir/proxy/auth", "weir/proxy/udp", "weir/proxy/forward", "weir/proxy":
 			return 0
 		case "weir/cmd/weir":
 			return 2

@@ -136,8 +136,8 @@ func newViewer(o Options, conn net.Conn, u *url.URL, start time.Time) *Viewer {
 		dead: make(chan struct{}), allBye: make(chan struct{}),
 	}
 	v.msgs = wire.NewReader(v.br)
-	v.creds.user = u.User.Username()
-	v.creds.pass, _ = u.User.Password()
+	v.creds.User = u.User.Username()
+	v.creds.Password, _ = u.User.Password()
 	bare := *u
 	bare.User = nil
 	v.url = bare.String()

@@ -79,7 +79,7 @@ func (v *Viewer) Request(ctx context.Context, method, uri string, h wire.Header,
 	}
 	req := &wire.Request{Method: method, URL: uri, Header: h, Body: body}
 	res, err := v.exchange(ctx, req)
-	if err == nil && res.Code == 401 && v.creds.learn(res.Header) {
+	if err == nil && res.Code == 401 && v.creds.Learn(res.Header) {
 		res, err = v.exchange(ctx, req)
 	}
 	if err != nil {
@@ -115,7 +115,7 @@ func (v *Viewer) dress(req *wire.Request, cseq int) *wire.Request {
 	if v.session != "" && req.Header.Count("Session") == 0 {
 		h.Add("Session", v.session)
 	}
-	if a := v.creds.authorization(req.Method, req.URL); a != "" {
+	if a := v.creds.Authorization(req.Method, req.URL); a != "" {
 		h.Add("Authorization", a)
 	}
 	return &wire.Request{Method: req.Method, URL: req.URL, Header: append(h, req.Header...), Body: req.Body}

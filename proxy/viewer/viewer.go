@@ -21,6 +21,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"weir/proxy/auth"
 	"weir/proxy/sdp"
 	"weir/proxy/wire"
 )
@@ -88,7 +89,7 @@ type Viewer struct {
 	ssrc        uint32     // ours, in reports
 	reportEvery time.Duration
 
-	creds credentials
+	creds auth.Client
 	cseq  atomic.Int64
 
 	mu      sync.Mutex

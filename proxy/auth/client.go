@@ -1,4 +1,7 @@
-package viewer
+// Package auth answers what an RTSP server asks before it lets somebody in
+// (RFC 2617): Basic, and Digest with MD5, which is what RTSP servers have. It is
+// the client's side only, and opens no connection.
+package auth
 
 import (
 	"crypto/md5"
@@ -12,10 +15,10 @@ import (
 	"weir/proxy/wire"
 )
 
-// credentials answer a server's challenge (RFC 2617: Basic, and Digest with
-// MD5, which is what RTSP servers have).
-type credentials struct {
-	user, pass string
+// A Client has credentials for one server. Its methods may be called by several
+// goroutines at once; the zero Client has none and answers nothing.
+type Client struct {
+	User, Password string
 
 	mu    sync.Mutex
 	asked *challenge // nil before the server has asked
@@ -29,10 +32,10 @@ type challenge struct {
 	qop                  bool // "auth" is offered
 }
 
-// learn takes the challenge of a 401, and reports whether it is worth while to
+// Learn takes the challenges of a 401, and reports whether it is worth while to
 // ask again.
-func (c *credentials) learn(h wire.Header) bool {
-	if c.user == "" && c.pass == "" {
+func (c *Client) Learn(h wire.Header) bool {
+	if c.User == "" && c.Password == "" {
 		return false
 	}
 	var best *challenge
@@ -53,27 +56,27 @@ func (c *credentials) learn(h wire.Header) bool {
 	return true
 }
 
-// authorization returns the value for a request, "" if the server has not asked
-// for one.
-func (c *credentials) authorization(method, uri string) string {
+// Authorization returns the header's value for a request, "" if the server has
+// not asked for one.
+func (c *Client) Authorization(method, uri string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.asked == nil {
 		return ""
 	}
 	if !c.asked.digest {
-		return "Basic " + base64.StdEncoding.EncodeToString([]byte(c.user+":"+c.pass))
+		return "Basic " + base64.StdEncoding.EncodeToString([]byte(c.User+":"+c.Password))
 	}
 	c.uses++
 	return c.digest(method, uri, rand.Text())
 }
 
 // digest is RFC 2617 §3.2.2; without qop it is RFC 2069's.
-func (c *credentials) digest(method, uri, cnonce string) string {
+func (c *Client) digest(method, uri, cnonce string) string {
 	ch := c.asked
-	ha1 := md5Hex(c.user + ":" + ch.realm + ":" + c.pass)
+	ha1 := md5Hex(c.User + ":" + ch.realm + ":" + c.Password)
 	ha2 := md5Hex(method + ":" + uri)
-	quoted := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(c.user)
+	quoted := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(c.User)
 	s := fmt.Sprintf(`Digest username="%s", realm="%s", nonce="%s", uri="%s"`, quoted, ch.realm, ch.nonce, uri)
 	if ch.qop {
 		response := md5Hex(fmt.Sprintf("%s:%s:%08x:%s:auth:%s", ha1, ch.nonce, c.uses, cnonce, ha2))
