@@ -55,9 +55,9 @@ func newSignalling(s *Splitter) *signalling {
 		Listen:                   func(string, string) (net.Listener, error) { return s.conns, nil },
 	}
 	if s.udp != nil {
-		h.server.UDPRTPAddress = s.udp.rtp.LocalAddr().String()
-		h.server.UDPRTCPAddress = s.udp.rtcp.LocalAddr().String()
-		socks := []*net.UDPConn{s.udp.rtp, s.udp.rtcp} // asked for in this order
+		h.server.UDPRTPAddress = s.udp.RTP.LocalAddr().String()
+		h.server.UDPRTCPAddress = s.udp.RTCP.LocalAddr().String()
+		socks := []*net.UDPConn{s.udp.RTP, s.udp.RTCP} // asked for in this order
 		h.server.ListenPacket = func(string, string) (net.PacketConn, error) {
 			c := socks[0]
 			socks = socks[1:]

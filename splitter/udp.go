@@ -1,18 +1,14 @@
 package splitter
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
-	"golang.org/x/net/ipv4"
-	"golang.org/x/net/ipv6"
-
 	"weir/proxy/rtp"
+	"weir/proxy/udp"
 )
 
 // A start burst is paced: a network card drops what loopback takes.
@@ -21,23 +17,16 @@ const (
 	paceEvery = 5 * time.Millisecond
 )
 
-// maxDatagram is the largest payload that passes an Ethernet in one piece over
-// IPv4; larger packets are for TCP.
-const maxDatagram = 1472
-
 // maxFlush is how many packets a worker sends one viewer before it turns to the
 // next; some bursts' worth.
 const maxFlush = 256
 
-// batchSize is how many datagrams one system call sends.
-const batchSize = 64
-
-// udpSockets are the two ports that all viewers over UDP are served from: an
-// even one for RTP and the next for RTCP. gortsplib reads them; writing is ours.
+// udpSockets are the two ports that all viewers over UDP are served from.
+// gortsplib reads them; writing is ours.
 type udpSockets struct {
-	rtp, rtcp *net.UDPConn
-	lost      atomic.Uint64 // datagrams that a socket did not take
-	tooLong   atomic.Uint64 // packets over maxDatagram
+	*udp.Pair
+	lost    atomic.Uint64 // datagrams that a socket did not take
+	tooLong atomic.Uint64 // packets over udp.MaxPayload
 }
 
 // listenUDP binds the pair. Port 0 finds a free one.
@@ -46,46 +35,16 @@ func listenUDP(addr string) (*udpSockets, error) {
 	if err != nil {
 		return nil, fmt.Errorf("-splitter.udp %s: %w", addr, err)
 	}
-	for try := 0; ; try++ {
-		s, err := listenPair(*a)
-		if err == nil || a.Port != 0 || try == 20 {
-			return s, err
-		}
-	}
-}
-
-func listenPair(a net.UDPAddr) (*udpSockets, error) {
-	first, err := listenOne(a)
+	p, err := udp.Listen(*a)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w (choose another pair with -splitter.udp)", err)
 	}
-	a.Port = first.LocalAddr().(*net.UDPAddr).Port
-	if a.Port%2 != 0 {
-		first.Close()
-		return nil, fmt.Errorf("-splitter.udp %s: the port must be even", a.String())
-	}
-	a.Port++
-	second, err := listenOne(a)
-	if err != nil {
-		first.Close()
-		return nil, err
-	}
-	return &udpSockets{rtp: first, rtcp: second}, nil
-}
-
-func listenOne(a net.UDPAddr) (*net.UDPConn, error) {
-	c, err := net.ListenUDP("udp", &a)
-	if err != nil {
-		return nil, fmt.Errorf("listen for UDP on %s: %w (choose another pair with -splitter.udp)", a.String(), errors.Unwrap(err))
-	}
-	c.SetWriteBuffer(4 << 20) //nolint:errcheck // less than that works too
-	return c, nil
+	return &udpSockets{Pair: p}, nil
 }
 
 func (u *udpSockets) close() {
 	if u != nil {
-		u.rtp.Close()
-		u.rtcp.Close()
+		u.Close()
 	}
 }
 
@@ -93,75 +52,29 @@ func (u *udpSockets) close() {
 // calls. It is for one goroutine. That of a splitter without UDP is never added
 // to.
 type batch struct {
-	rtp, rtcp lane
+	u         *udpSockets
+	rtp, rtcp *udp.Lane
 }
 
 func newBatch(u *udpSockets) *batch {
 	if u == nil {
 		return &batch{}
 	}
-	return &batch{newLane(u.rtp, u), newLane(u.rtcp, u)}
+	return &batch{u, udp.NewLane(u.RTP), udp.NewLane(u.RTCP)}
 }
 
 // add takes a datagram of RTP; pkt is used until the next send.
-func (b *batch) add(pkt []byte, to *net.UDPAddr) { b.rtp.add(pkt, to) }
+func (b *batch) add(pkt []byte, to *net.UDPAddr) { b.rtp.Add(pkt, to) }
 
 // report takes a datagram of RTCP likewise.
-func (b *batch) report(pkt []byte, to *net.UDPAddr) { b.rtcp.add(pkt, to) }
+func (b *batch) report(pkt []byte, to *net.UDPAddr) { b.rtcp.Add(pkt, to) }
 
-// send sends what was added.
+// send sends what was added. What a full socket does not take is lost, as
+// datagrams may be.
 func (b *batch) send() {
-	b.rtp.send()
-	b.rtcp.send()
-}
-
-// A lane is the datagrams of a batch that leave by one socket.
-type lane struct {
-	pc interface {
-		WriteBatch([]ipv4.Message, int) (int, error)
+	if b.u != nil {
+		b.u.lost.Add(uint64(b.rtp.Send() + b.rtcp.Send()))
 	}
-	u    *udpSockets
-	ms   []ipv4.Message
-	bufs [batchSize][1][]byte
-	n    int
-}
-
-func newLane(c *net.UDPConn, u *udpSockets) lane {
-	l := lane{u: u, ms: make([]ipv4.Message, batchSize)}
-	if c.LocalAddr().(*net.UDPAddr).IP.To4() != nil {
-		l.pc = ipv4.NewPacketConn(c)
-	} else {
-		l.pc = ipv6.NewPacketConn(c)
-	}
-	return l
-}
-
-func (l *lane) add(pkt []byte, to *net.UDPAddr) {
-	l.bufs[l.n][0] = pkt
-	l.ms[l.n].Buffers = l.bufs[l.n][:]
-	l.ms[l.n].Addr = to
-	if l.n++; l.n == batchSize {
-		l.send()
-	}
-}
-
-// send does not wait for a full socket: what it does not take is lost, as
-// datagrams may be. One that cannot be sent does not stop the others.
-func (l *lane) send() {
-	for ms := l.ms[:l.n]; len(ms) > 0; {
-		n, err := l.pc.WriteBatch(ms, dontWait)
-		n = max(n, 0)
-		switch {
-		case errors.Is(err, syscall.EAGAIN):
-			l.u.lost.Add(uint64(len(ms) - n))
-			n = len(ms)
-		case err != nil || n == 0:
-			l.u.lost.Add(1)
-			n++
-		}
-		ms = ms[min(n, len(ms)):]
-	}
-	l.n = 0
 }
 
 // A udpTarget is where a session's datagrams go.
@@ -280,7 +193,7 @@ func (u *udpTarget) some(b *batch, n int) bool {
 			continue
 		case ch%2 == 1:
 			b.report(pkt, u.rtcp[ch/2])
-		case len(pkt) > maxDatagram || !rtp.Valid(pkt):
+		case len(pkt) > udp.MaxPayload || !rtp.Valid(pkt):
 			s.conn.s.udp.tooLong.Add(1)
 			continue
 		default:

@@ -1,22 +1,19 @@
 package splitter
 
 import (
-	"errors"
 	"net"
-	"os"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	pion "github.com/pion/rtp"
-	"golang.org/x/net/ipv4"
 
 	"github.com/pion/rtcp"
 
 	"weir/proxy"
 	"weir/proxy/proxytest"
 	"weir/proxy/rtp"
+	"weir/proxy/udp"
 	"weir/proxy/wire"
 )
 
@@ -216,11 +213,11 @@ func TestTooLongForUDP(t *testing.T) {
 	r.cam.picture(true, 1, time.Now())
 	r.play()
 	get(r.rtp[0], time.Second)
-	for _, size := range []int{maxDatagram - 12, maxDatagram - 12 + 1, 30000, 100} {
+	for _, size := range []int{udp.MaxPayload - 12, udp.MaxPayload - 12 + 1, 30000, 100} {
 		r.cam.send(0, time.Now(), true, append([]byte{0x41}, make([]byte, size-1)...)...)
 		r.cam.hear(time.Now())
 	}
-	for _, want := range []int{maxDatagram, 112} {
+	for _, want := range []int{udp.MaxPayload, 112} {
 		if b := get(r.rtp[0], time.Second); len(b) != want {
 			t.Errorf("%d bytes came, want %d", len(b), want)
 		}
@@ -228,80 +225,6 @@ func TestTooLongForUDP(t *testing.T) {
 	if n := metric(t, r.s, "udp_too_long_total"); n != 2 {
 		t.Errorf("%v packets counted, want 2", n)
 	}
-}
-
-// One viewer who cannot be reached does not stop the others.
-func TestOneBadAddress(t *testing.T) {
-	f := func(addr string, to net.IP) {
-		t.Helper()
-		s := newTestSplitter(t, Options{UDP: addr})
-		b := newBatch(s.udp)
-		c, good := listenLoopback(t)
-		bad := &net.UDPAddr{IP: to} // nobody can send to port 0
-		const n = batchSize*2 + 5
-		for i := range byte(n) {
-			b.add([]byte{i}, good)
-			if i%3 == 0 {
-				b.add([]byte{i}, bad)
-			}
-		}
-		b.send()
-		got := drain(c)
-		for i, p := range got {
-			if len(p) != 1 || int(p[0]) != i {
-				t.Fatalf("%s: datagram %d is % x", addr, i, p)
-			}
-		}
-		if len(got) != n {
-			t.Errorf("%s: %d datagrams came, want %d", addr, len(got), n)
-		}
-	}
-	f("127.0.0.1:0", net.IPv4(127, 0, 0, 1))
-	f("127.0.0.1:0", net.IPv6loopback) // another family
-	f("[::]:0", net.IPv4(127, 0, 0, 1))
-}
-
-// A fullPipe takes some datagrams and then says what it is told to.
-type fullPipe struct {
-	room int
-	err  error
-	took int
-}
-
-func (p *fullPipe) WriteBatch(ms []ipv4.Message, flags int) (int, error) {
-	if flags != dontWait {
-		return 0, errors.New("it may wait")
-	}
-	n := min(len(ms), p.room)
-	if p.room -= n; n == 0 {
-		return -1, p.err
-	}
-	p.took += n
-	return n, nil
-}
-
-// A full socket loses what it does not take, at once; nobody waits for it.
-func TestFullSocket(t *testing.T) {
-	f := func(room int, err error, took, lost int) {
-		t.Helper()
-		s := newTestSplitter(t, Options{UDP: "127.0.0.1:0"})
-		b := newBatch(s.udp)
-		p := &fullPipe{room: room, err: err}
-		b.rtp.pc = p
-		for i := range byte(batchSize / 2) {
-			b.add([]byte{i}, nil)
-		}
-		b.send()
-		if n := metric(t, s, "udp_lost_total"); p.took != took || n != float64(lost) {
-			t.Errorf("room for %d, then %v: took %d, lost %v; want %d and %d", room, err, p.took, n, took, lost)
-		}
-	}
-	const all = batchSize / 2
-	f(all, nil, all, 0)
-	f(10, os.NewSyscallError("sendmmsg", syscall.EAGAIN), 10, all-10)
-	f(0, os.NewSyscallError("sendmmsg", syscall.EAGAIN), 0, all)
-	f(0, os.NewSyscallError("sendmmsg", syscall.EINVAL), 0, all)
-	f(0, nil, 0, all)
 }
 
 // All that goes to a viewer is counted as that viewer's.
@@ -342,11 +265,11 @@ func TestListenUDP(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a, b := u.rtp.LocalAddr().(*net.UDPAddr).Port, u.rtcp.LocalAddr().(*net.UDPAddr).Port
+		a, b := u.RTP.LocalAddr().(*net.UDPAddr).Port, u.RTCP.LocalAddr().(*net.UDPAddr).Port
 		if a%2 != 0 || b != a+1 {
 			t.Errorf("ports %d and %d", a, b)
 		}
-		if _, err := listenUDP(u.rtp.LocalAddr().String()); err == nil {
+		if _, err := listenUDP(u.RTP.LocalAddr().String()); err == nil {
 			t.Error("the same pair twice")
 		} else {
 			mentions(t, err, "-splitter.udp")

@@ -8,9 +8,6 @@ import (
 	"syscall"
 )
 
-// dontWait has no equal here: a full socket is waited for.
-const dontWait = 0
-
 // rawConn is nil here: every viewer is served by a goroutine that may wait.
 func rawConn(*net.TCPConn) syscall.RawConn { return nil }
 

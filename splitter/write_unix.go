@@ -8,9 +8,6 @@ import (
 	"syscall"
 )
 
-// dontWait makes sending datagrams fail rather than wait for a full socket.
-const dontWait = syscall.MSG_DONTWAIT
-
 // rawConn is how to write to a socket without waiting; nil for none.
 func rawConn(c *net.TCPConn) syscall.RawConn {
 	if c == nil {

@@ -1,0 +1,8 @@
+//go:build unix
+
+package udp
+
+import "syscall"
+
+// dontWait makes sending fail rather than wait for a full socket.
+const dontWait = syscall.MSG_DONTWAIT
