@@ -47,9 +47,9 @@ var (
 )
 
 // New returns a Balancer of options that Validate has passed.
-func New(opts Options, log *zap.Logger) *Balancer {
+func NewBalancer(opts OriginOptions, log *zap.Logger) *Balancer {
 	if err := opts.Validate(); err != nil {
-		panic(fmt.Sprintf("BUG: passthrough.New with options that were not validated: %v", err))
+		panic(fmt.Sprintf("BUG: passthrough.NewBalancer with options that were not validated: %v", err))
 	}
 	origins, _ := opts.origins()
 	sources, _ := opts.sources()

@@ -15,10 +15,10 @@ import (
 	"weir/proxy"
 )
 
-// Options are the flags of the way to the origins. Origins and sources are kept
+// OriginOptions are the flags of the way to the origins. Origins and sources are kept
 // as they were written: a flag.Value that refuses a URL would have it printed,
 // credentials included, by package flag.
-type Options struct {
+type OriginOptions struct {
 	// Origins are the URLs of static origins, tried in this order.
 	Origins []string
 	// Sources are PATH=URL: an RTSP origin for exactly one path.
@@ -29,8 +29,8 @@ type Options struct {
 }
 
 // Flags declares the flags of the way to the origins.
-func Flags(fs *flag.FlagSet) *Options {
-	o := &Options{}
+func OriginFlags(fs *flag.FlagSet) *OriginOptions {
+	o := &OriginOptions{}
 	fs.Var((*list)(&o.Origins), "origin", "`URL` of an origin, rtsp:// rtsps:// http:// https:// host:port[/base] (default ports 554 322 80 443; certificates are checked against the system's authorities); may be given more than once, the first that answers serves")
 	// By its name a flag of the splitter, for that is who asks for cameras; but
 	// it names an origin, and nobody else may know where origins are.
@@ -41,7 +41,7 @@ func Flags(fs *flag.FlagSet) *Options {
 
 // Validate reports all mistakes at once, each with its flag and without
 // credentials.
-func (o Options) Validate() error {
+func (o OriginOptions) Validate() error {
 	_, err1 := o.origins()
 	_, err2 := o.sources()
 	var err3 error
@@ -52,7 +52,7 @@ func (o Options) Validate() error {
 }
 
 // origins returns the origins in order.
-func (o Options) origins() (origins []*origin, err error) {
+func (o OriginOptions) origins() (origins []*origin, err error) {
 	var errs []error
 	seen := map[string]bool{} // name and kind: Want.Origin must be clear
 	for _, raw := range o.Origins {
@@ -74,7 +74,7 @@ func (o Options) origins() (origins []*origin, err error) {
 }
 
 // sources returns the sources by path.
-func (o Options) sources() (sources map[string]*origin, err error) {
+func (o OriginOptions) sources() (sources map[string]*origin, err error) {
 	var errs []error
 	sources = map[string]*origin{}
 	for _, raw := range o.Sources {

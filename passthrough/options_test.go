@@ -12,11 +12,11 @@ import (
 )
 
 // parse reads a command line.
-func parse(t *testing.T, args ...string) Options {
+func parse(t *testing.T, args ...string) OriginOptions {
 	t.Helper()
 	fs := flag.NewFlagSet("weir", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	o := Flags(fs)
+	o := OriginFlags(fs)
 	if err := fs.Parse(args); err != nil {
 		t.Fatalf("parse %q: %v", args, err)
 	}
@@ -125,7 +125,7 @@ func TestValidateReportsAll(t *testing.T) {
 
 func TestFlagValueHidesCredentials(t *testing.T) {
 	fs := flag.NewFlagSet("weir", flag.ContinueOnError)
-	Flags(fs)
+	OriginFlags(fs)
 	if err := fs.Parse([]string{"-origin", "rtsp://u:s3cr@a/x", "-splitter.source", "/cam=rtsp://u:s3cr@b/s3cr?s3cr"}); err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +145,7 @@ func TestNewWantsValidOptions(t *testing.T) {
 			t.Errorf("panic = %q, want BUG: …", p)
 		}
 	}()
-	New(Options{Origins: []string{"ftp://a"}, Timeout: time.Second}, zap.NewNop())
+	NewBalancer(OriginOptions{Origins: []string{"ftp://a"}, Timeout: time.Second}, zap.NewNop())
 }
 
 // Several URLs may stand in one value, between blanks.

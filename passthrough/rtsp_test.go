@@ -56,7 +56,7 @@ func balancer(t *testing.T, args ...string) *Balancer {
 	if err := o.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	return New(o, zap.NewNop())
+	return NewBalancer(o, zap.NewNop())
 }
 
 func dial(t *testing.T, b *Balancer, w proxy.Want) *proxy.Link {

@@ -20,7 +20,7 @@ func TestFailIsRemembered(t *testing.T) {
 	addr, _ := listen(t, "127.0.0.1")
 	core, logs := observer.New(zap.DebugLevel)
 	opts := parse(t, "-splitter.source", "/cam=rtsp://admin:s3%2Fcr@"+addr+"/user=a_password=s3cr?key=s3cr")
-	b := New(opts, zap.New(core))
+	b := NewBalancer(opts, zap.New(core))
 	l := dial(t, b, proxy.Want{Path: "/cam"})
 	l.Fail(fmt.Errorf("describe %s as admin:s3/cr: 401", l.URL))
 	s := status(b)[0]
@@ -39,7 +39,7 @@ func TestFailIsRemembered(t *testing.T) {
 
 func TestLogTellsOnlyChanges(t *testing.T) {
 	core, logs := observer.New(zap.InfoLevel)
-	b := New(parse(t, "-origin", "rtsp://a"), zap.New(core))
+	b := NewBalancer(parse(t, "-origin", "rtsp://a"), zap.New(core))
 	b.dial = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no route") }
 	for range 3 {
 		if _, err := b.DialRTSP(t.Context(), proxy.Want{Path: "/"}); err == nil {

@@ -39,6 +39,7 @@ type Viewer struct {
 	Subject string // who the credentials say it is; "" for nobody in particular
 	Class   string // the share of the limits it may fill; "" for the lowest
 	Peer    bool   // a verified edge of this cluster
+	Secure  bool   // came by TLS
 }
 
 // Open admits everybody.

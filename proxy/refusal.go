@@ -33,9 +33,11 @@ const (
 	OriginRefused  Reason = "origin-refused"   // it did not let the edge in
 	BadTransport   Reason = "bad-transport"    // RTSP transport not to be had
 	ReadOnly       Reason = "read-only"        // viewers do not publish
+	NoSession      Reason = "no-session"       // an RTSP session that is not known, or another viewer's
 	BadMethod      Reason = "bad-method"       // a request of a kind that nobody here knows
 	UnknownFeature Reason = "unknown-feature"  // RTSP Require or Proxy-Require
 	NotLive        Reason = "not-live-content" // a stored stream, and no rung for it
+	Loop           Reason = "loop"             // the request has been here before
 )
 
 // codes is the one table from a reason to each protocol's answer. The sentence
@@ -60,9 +62,11 @@ var codes = map[Reason]struct {
 	OriginRefused:  {502, 502, "Origin Refused"},
 	BadTransport:   {461, 400, "Unsupported Transport"},
 	ReadOnly:       {405, 405, "Method Not Allowed"},
+	NoSession:      {454, 400, "Session Not Found"},
 	BadMethod:      {501, 501, "Not Implemented"},
 	UnknownFeature: {551, 501, "Option Not Supported"},
 	NotLive:        {404, 404, "Not A Live Stream"},
+	Loop:           {502, 508, "Loop Detected"},
 }
 
 // A Refusal is the error of everything that says no to a viewer.

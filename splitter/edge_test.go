@@ -90,13 +90,13 @@ func newOrigin(t *testing.T, o origintest.Options) *origintest.Origin {
 func balancer(t *testing.T, urls ...string) *passthrough.Balancer {
 	t.Helper()
 	fs := flag.NewFlagSet("", flag.PanicOnError)
-	o := passthrough.Flags(fs)
+	o := passthrough.OriginFlags(fs)
 	for _, u := range urls {
 		if err := fs.Set("origin", u); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return passthrough.New(*o, proxytest.Logger(t))
+	return passthrough.NewBalancer(*o, proxytest.Logger(t))
 }
 
 // left is the next rung: it notes what it was left.

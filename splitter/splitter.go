@@ -241,17 +241,28 @@ func (s *Splitter) wait(c *conn) {
 }
 
 // leaves reports whether the next rung is to have the connection: for a stored
-// stream, or one that is to be talked to (ONVIF streaming §5.3).
+// stream, one that is to be talked to (ONVIF streaming §5.3), or a session that
+// is none of ours (RFC 2326 §1.1: it may have been made on another connection).
 func (s *Splitter) leaves(ctx context.Context, rc *proxy.RTSPConn) bool {
 	req := rc.First
 	if strings.Contains(req.Header.Get("Require"), "backchannel") {
 		return true
+	}
+	if req.Header.Get("Session") != "" {
+		return !s.has(rc.Viewer.Path)
 	}
 	if req.Method != "DESCRIBE" && req.Method != "SETUP" {
 		return false
 	}
 	_, err := s.lookup(ctx, rc.Viewer.Path)
 	return errors.Is(err, errStored)
+}
+
+// has reports whether a path has a feed.
+func (s *Splitter) has(path string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.feeds[path] != nil
 }
 
 // claim gives a viewer's UDP address to a session. Another one that has it is of

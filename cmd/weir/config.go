@@ -23,19 +23,20 @@ import (
 // modes are the rungs there are. To add one: a folder, and a line here.
 func modes() map[string]proxy.Register {
 	return map[string]proxy.Register{
-		"splitter": splitter.Flags,
+		"splitter":    splitter.Flags,
+		"passthrough": passthrough.Flags,
 	}
 }
 
 // defaultLadder is the ladder of all modes, in the order in which it makes sense.
-var defaultLadder = []string{"splitter"}
+var defaultLadder = []string{"splitter", "passthrough"}
 
 // A config is all that flags, environment and file say.
 type config struct {
 	fs      *flag.FlagSet
 	front   *front.Options
 	admin   *admin.Options
-	origins *passthrough.Options
+	origins *passthrough.OriginOptions
 	builds  map[string]proxy.Build
 
 	mode                string
@@ -46,7 +47,7 @@ type config struct {
 func newConfig(name string, stderr io.Writer) *config {
 	fs := flag.NewFlagSet(name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // mistakes are reported once, by main
-	c := &config{fs: fs, front: front.Flags(fs), admin: admin.Flags(fs), origins: passthrough.Flags(fs), builds: map[string]proxy.Build{}}
+	c := &config{fs: fs, front: front.Flags(fs), admin: admin.Flags(fs), origins: passthrough.OriginFlags(fs), builds: map[string]proxy.Build{}}
 	for _, m := range slices.Sorted(maps.Keys(modes())) {
 		c.builds[m] = modes()[m](fs)
 	}

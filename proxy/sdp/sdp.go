@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -248,4 +249,9 @@ func layout(m Media) string {
 		}
 	}
 	return b.String()
+}
+
+// BackChannel reports whether some medium goes from the viewer to the origin.
+func (s *Session) BackChannel() bool {
+	return slices.ContainsFunc(s.Media, func(m Media) bool { return m.BackChannel })
 }

@@ -1,0 +1,205 @@
+package passthrough
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"weir/proxy"
+	"weir/proxy/wire"
+)
+
+// Bounds of what is tried for one request before there is a session.
+const (
+	maxTries     = 3
+	maxRedirects = 3
+)
+
+// An exchange is a request on its way to an origin and back.
+type exchange struct {
+	conn    *conn         // who is to be answered; nil: nobody, it is our own
+	req     *wire.Request // as the viewer sent it
+	session *session      // that it names; nil for none
+	leg     *leg          // that it goes by
+	setup   *setup        // of a SETUP
+	cseq    string        // ours, by which the origin's answer is known
+	again   bool          // sent once more, with credentials
+	done    chan outcome  // who waits for the answer; nil: nobody does
+	answer  []byte        // for the viewer, once there is one; conn.mu
+}
+
+// An outcome is what became of an exchange.
+type outcome struct {
+	res *wire.Response
+	err error
+}
+
+// open brings a request to an origin before there is a session, and its answer
+// back. An origin that fails before it has said anything makes room for the
+// next, and a redirect is followed here: many viewers cannot, and none is to
+// know where origins are.
+func (c *conn) open(ctx context.Context, ex *exchange) error {
+	want := proxy.Want{Path: c.rc.Viewer.Path}
+	var target *url.URL // that a redirect names
+	for tries, redirects := 0, 0; ; {
+		if err := c.reach(ctx, ex, want, target); err != nil {
+			return err
+		}
+		res, err := c.leg.ask(ctx, ex)
+		switch {
+		case err == nil && !redirected(res):
+			return c.leg.answered(ex, res)
+		case err == nil:
+			if redirects++; redirects > maxRedirects {
+				return &proxy.Refusal{Reason: proxy.OriginBad, Err: errors.New("too many redirects")}
+			}
+			if target, err = location(res); err != nil {
+				return err
+			}
+			want.Origin, want.Avoid = target.Host, nil
+		case ctx.Err() != nil || !c.leg.cut() || tries == maxTries:
+			ex.dropSetup()
+			return err
+		default:
+			tries++
+			c.log.Debug("next origin", zap.String("origin", c.leg.link.Origin), zap.Error(err))
+			if !c.leg.spoke() {
+				want.Avoid = append(want.Avoid, c.leg.link.Origin)
+			}
+		}
+		c.leg.close()
+		ex.dropSetup()
+	}
+}
+
+// location is where a redirect points.
+func location(res *wire.Response) (*url.URL, error) {
+	u, err := url.Parse(res.Header.Get("Location"))
+	if err != nil || u.Host == "" {
+		return nil, &proxy.Refusal{Reason: proxy.OriginBad, Err: errors.New("redirected to nowhere")}
+	}
+	return u, nil
+}
+
+func redirected(res *wire.Response) bool {
+	return res.Code >= 300 && res.Code < 400 && res.Code != 304 && res.Header.Get("Location") != ""
+}
+
+// reach makes sure that there is a leg. That it was there does not say that it
+// still is: origins close what has been idle, or was not let in.
+func (c *conn) reach(ctx context.Context, ex *exchange, want proxy.Want, target *url.URL) error {
+	if c.leg != nil && !c.leg.over() {
+		ex.leg = c.leg
+		return nil
+	}
+	l, err := c.dial(ctx, ex.req.URL, want, target)
+	switch {
+	case err != nil && len(want.Avoid) > 0 && noneLeft(err):
+		return c.leg.cause() // the last one that was there says why
+	case err != nil && target != nil: // and to nobody who is not known
+		return &proxy.Refusal{Reason: proxy.OriginBad, Err: fmt.Errorf("redirected to %s: %w", target.Host, err)}
+	case err != nil:
+		return err
+	}
+	c.leg, ex.leg = l, l
+	return nil
+}
+
+func noneLeft(err error) bool { return proxy.Refused(err).Reason == proxy.NoOrigin }
+
+// ask sends a request and waits for its answer.
+func (l *leg) ask(ctx context.Context, ex *exchange) (*wire.Response, error) {
+	ex.done = make(chan outcome, 1)
+	if err := l.forward(ctx, ex); err != nil {
+		return nil, err
+	}
+	select {
+	case o := <-ex.done:
+		return o.res, o.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// forward sends a viewer's request. The answer comes by answered, from the leg's
+// goroutine, unless somebody waits for it.
+func (l *leg) forward(ctx context.Context, ex *exchange) error {
+	if ex.req.Method == "SETUP" {
+		if err := l.prepare(ctx, ex); err != nil {
+			return err
+		}
+	}
+	if err := l.send(ex); err != nil {
+		ex.dropSetup()
+		return err
+	}
+	return nil
+}
+
+// answered passes an origin's answer on to the viewer, changed as he must see it,
+// and does what it means.
+func (l *leg) answered(ex *exchange, res *wire.Response) error {
+	out := responseChange{session: l.sessionField(ex.session)}
+	switch {
+	case redirected(res): // in the middle of a session: nobody can follow
+		ex.dropSetup()
+		return &proxy.Refusal{Reason: proxy.OriginBad, Err: fmt.Errorf("redirected to %s", res.Header.Get("Location"))}
+	case res.Code == 454 && ex.session != nil:
+		defer ex.session.end("the origin does not know it")
+	case ex.req.Method == "SETUP":
+		var err error
+		if out.transport, err = l.setUp(ex, res); err != nil {
+			return err
+		}
+		out.session = l.sessionField(ex.session)
+	case ex.req.Method == "TEARDOWN" && ex.session != nil && res.Code != 401:
+		defer ex.session.end("TEARDOWN")
+	case res.Code != 200:
+	case ex.req.Method == "DESCRIBE":
+		l.described(res)
+	case ex.session != nil:
+		ex.session.did(ex.req.Method, ex.req.URL)
+	}
+	ex.conn.answer(ex, l.forViewer(ex, res, out))
+	return nil
+}
+
+// forViewer is an origin's answer as the viewer may see it.
+func (l *leg) forViewer(ex *exchange, res *wire.Response, f responseChange) *wire.Response {
+	f.cseq, f.urls, f.credentials = ex.req.Header.Get("CSeq"), l.urls, l.own
+	return &wire.Response{Code: res.Code, Phrase: res.Phrase, Header: responseHeader(res.Header, f), Body: l.body(res)}
+}
+
+// described learns what a stream is, and makes its description the edge's.
+func (l *leg) described(res *wire.Response) {
+	if base := res.Header.Get("Content-Location"); base != "" {
+		l.urls.learn(base)
+	}
+	if isSDP(res) {
+		l.learn(res.Body)
+	}
+}
+
+// body is an answer's body for the viewer.
+func (l *leg) body(res *wire.Response) []byte {
+	if isSDP(res) {
+		return viewerSDP(res.Body, l.urls)
+	}
+	return res.Body
+}
+
+func isSDP(res *wire.Response) bool {
+	kind, _, _ := strings.Cut(res.Header.Get("Content-Type"), ";")
+	return strings.EqualFold(strings.TrimSpace(kind), "application/sdp")
+}
+
+func (ex *exchange) dropSetup() {
+	if ex.setup != nil {
+		ex.setup.drop()
+		ex.setup = nil
+	}
+}

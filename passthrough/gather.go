@@ -1,0 +1,98 @@
+package passthrough
+
+import (
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+const (
+	// idleBeats is for how many beats nothing may come before a leg waits for its
+	// socket as others do: it is paused, or at its end.
+	idleBeats = 10
+	// lowWater is how much an origin may send before the socket wakes anybody up
+	// between two beats, in bytes.
+	lowWater = 64 << 10
+)
+
+// A gatherer reads from an origin. While media comes, it leaves what arrives in
+// the socket until the next beat, and then reads all there is. It is for one
+// goroutine; media may be set by any.
+type gatherer struct {
+	c     net.Conn
+	raw   syscall.RawConn // nil: no beat, TLS, or a system that cannot
+	media atomic.Bool
+	beat  time.Duration
+	began time.Time // beats are counted from then, the same for all
+	low   int       // how many bytes wake up who waits for the socket
+
+	look  func(fd uintptr) bool // g.peek, bound once
+	found bool                  // something can be read, were it the end
+	told  bool                  // ready has said so
+	full  bool                  // the last read may have left something
+}
+
+func newGatherer(c net.Conn, beat time.Duration, began time.Time) *gatherer {
+	g := &gatherer{c: c, beat: beat, began: began, low: 1}
+	if beat > 0 {
+		g.raw = rawConn(c)
+	}
+	g.look = g.peek
+	return g
+}
+
+// Read implements io.Reader.
+func (g *gatherer) Read(b []byte) (int, error) {
+	if err := g.ready(); err != nil {
+		return 0, err
+	}
+	n, err := g.c.Read(b)
+	g.told, g.full = false, n == len(b)
+	return n, err
+}
+
+// ready waits until the next Read has something, so that nobody has to hold a
+// buffer while nothing comes.
+func (g *gatherer) ready() error {
+	if g.raw == nil || g.told {
+		return nil
+	}
+	g.found = false
+	for n := 0; !g.found && g.media.Load() && n < idleBeats; n++ {
+		g.wakeAt(lowWater)
+		if !g.full {
+			time.Sleep(g.beat - time.Since(g.began)%g.beat)
+		}
+		g.full = false
+		if err := g.raw.Control(g.try); err != nil {
+			return err
+		}
+	}
+	if !g.found {
+		g.wakeAt(1)
+		if err := g.raw.Read(g.look); err != nil {
+			return err
+		}
+	}
+	g.told = true
+	return nil
+}
+
+// try looks at the socket once.
+func (g *gatherer) try(fd uintptr) { g.peek(fd) }
+
+// peek finds out whether there is something to be read; it is called again when
+// the socket has more.
+func (g *gatherer) peek(fd uintptr) bool {
+	g.found = readable(fd)
+	return g.found
+}
+
+// wakeAt says how many bytes are to wake up who waits for the socket.
+func (g *gatherer) wakeAt(low int) {
+	if low != g.low {
+		g.low = low
+		g.raw.Control(func(fd uintptr) { setLowWater(fd, low) }) //nolint:errcheck // closed: the next read says it
+	}
+}

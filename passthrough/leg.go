@@ -1,0 +1,212 @@
+package passthrough
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"weir/proxy"
+	"weir/proxy/auth"
+	"weir/proxy/sdp"
+	"weir/proxy/wire"
+)
+
+// readBuffer is what is read from an origin at once, in bytes: more than one
+// interleaved frame can have (RFC 2326 §10.12).
+const readBuffer = 72 << 10
+
+// farewell is how long an origin may take to answer a last TEARDOWN.
+const farewell = 500 * time.Millisecond
+
+// A leg is the connection to an origin on behalf of one viewer's connection. Its
+// read goroutine hands media on and answers out.
+type leg struct {
+	r    *Relay
+	conn *conn // that dialled it, and is told when it fails
+	link *proxy.Link
+	nc   net.Conn // link, or TLS over it
+	urls *urls
+	log  *zap.Logger
+
+	request string // the URL it was made for, as the viewer wrote it
+	creds   auth.Client
+	own     bool // credentials are the edge's, not the viewer's
+	gather  *gatherer
+	in      *inbox // nil while there is nothing to read
+	routes  atomic.Pointer[routes]
+	done    chan struct{} // closed when read has returned
+
+	mu       sync.Mutex
+	cseq     int
+	pending  []*exchange // sent and not answered, in order
+	patience *time.Timer // runs while there are any
+	answers  int
+	sessions map[string]*session // by the origin's id
+	channels [256]bool           // interleaved channels in use
+	sdp      *sdp.Session        // nil: not known
+	quiet    chan struct{}       // not nil: by us it is over; closed when nothing is pending
+	err      error               // why it is over
+}
+
+// dial connects to an origin. target, if there is one, is the URL to ask for
+// there in place of the upstream's.
+func (c *conn) dial(ctx context.Context, request string, want proxy.Want, target *url.URL) (*leg, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.r.opt.Timeout)
+	defer cancel()
+	link, err := c.r.env.Upstream.DialRTSP(ctx, want)
+	if err != nil {
+		return nil, proxy.Refused(err)
+	}
+	nc, err := handshake(ctx, link)
+	if err != nil {
+		link.Fail(err)
+		link.Close()
+		return nil, proxy.Refused(err)
+	}
+	u := *link.URL
+	if target != nil {
+		u.Path, u.RawPath, u.RawQuery = target.Path, target.RawPath, target.RawQuery
+	}
+	l := &leg{r: c.r, conn: c, link: link, nc: nc, urls: newURLs(request, c.rc.Viewer.Path, &u), request: request,
+		log: c.log.With(zap.String("origin", link.Origin)), gather: newGatherer(nc, c.r.opt.Beat, c.r.began), done: make(chan struct{}),
+		sessions: map[string]*session{}}
+	if user := link.URL.User; user != nil {
+		l.creds.User = user.Username()
+		l.creds.Password, _ = user.Password()
+		l.own = true
+	}
+	l.routes.Store(newRoutes())
+	l.patience = time.AfterFunc(time.Hour, l.late)
+	l.patience.Stop()
+	c.work.Go(l.read)
+	return l, nil
+}
+
+func handshake(ctx context.Context, link *proxy.Link) (net.Conn, error) {
+	if link.TLS == nil {
+		return link.Conn, nil
+	}
+	c := tls.Client(link.Conn, link.TLS)
+	if err := c.HandshakeContext(ctx); err != nil {
+		return nil, fmt.Errorf("TLS with origin %s: %w", link.Origin, err)
+	}
+	return c, nil
+}
+
+// send sends an exchange's request as the origin is to see it.
+func (l *leg) send(ex *exchange) error {
+	target, err := l.urls.toOrigin(ex.req.URL)
+	if err != nil {
+		return &proxy.Refusal{Reason: proxy.BadRequest, Err: err}
+	}
+	l.mu.Lock()
+	if l.err != nil {
+		l.mu.Unlock()
+		return l.err
+	}
+	l.cseq++
+	ex.cseq = strconv.Itoa(l.cseq)
+	if l.pending = append(l.pending, ex); len(l.pending) == 1 {
+		l.patience.Reset(l.r.opt.Timeout)
+	}
+	l.mu.Unlock()
+	if ex.session != nil {
+		ex.session.does(ex.req.Method)
+	}
+	out := &wire.Request{Method: ex.req.Method, URL: target, Body: ex.req.Body}
+	out.Header = requestHeader(ex.req.Header, l.change(ex, target))
+	l.write(out.Append(nil))
+	return nil
+}
+
+// change is what a request's header becomes.
+func (l *leg) change(ex *exchange, target string) requestChange {
+	c := requestChange{cseq: ex.cseq, via: l.r.id, credentials: l.own, urls: l.urls,
+		authorization: l.creds.Authorization(ex.req.Method, target)}
+	if ex.session != nil {
+		c.session = ex.session.origin
+	}
+	if ex.setup != nil {
+		c.transport = ex.setup.offer()
+	}
+	return c
+}
+
+// write writes to the origin; whole calls come one after another. An origin that
+// takes nothing is as good as dead.
+func (l *leg) write(b []byte) {
+	l.nc.SetWriteDeadline(time.Now().Add(l.r.opt.Timeout)) //nolint:errcheck // the write says it
+	if _, err := l.nc.Write(b); err != nil {
+		l.fail(err)
+	}
+}
+
+// tell sends a request that no viewer has made.
+func (l *leg) tell(method string, s *session) {
+	req := &wire.Request{Method: method, URL: s.url()}
+	req.Header.Add("User-Agent", "Weir")
+	req.Header.Add("CSeq", "")
+	req.Header.Add("Session", "")
+	l.send(&exchange{req: req, session: s, leg: l}) //nolint:errcheck // if it is over, so is the session
+}
+
+// asked takes a request of the origin.
+func (l *leg) asked(req *wire.Request) {
+	switch {
+	case req.Method == "REDIRECT": // it wants to drain; viewers would not understand
+		l.log.Info("origin asks its viewers to leave")
+	case l.conn.ask(l, req):
+		return
+	}
+	res := &wire.Response{Code: 200, Phrase: "OK"}
+	l.reply(res, req.Header.Get("CSeq"))
+}
+
+// reply answers a request of the origin's.
+func (l *leg) reply(res *wire.Response, cseq string) {
+	f := requestChange{cseq: cseq, via: l.r.id, urls: l.urls}
+	if s := l.only(res.Header.Get("Session")); s != nil {
+		f.session = s.origin
+	}
+	out := &wire.Response{Code: res.Code, Phrase: res.Phrase, Header: requestHeader(res.Header, f), Body: res.Body}
+	l.write(out.Append(nil))
+}
+
+// only returns the session of a viewer's id on this leg.
+func (l *leg) only(header string) *session {
+	id, _, _ := parseSession(header)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.sessions {
+		if s.id == id {
+			return s
+		}
+	}
+	return nil
+}
+
+// toViewer is the header of an origin's request as the viewer may see it.
+func (l *leg) toViewer(h wire.Header, cseq string) wire.Header {
+	f := responseChange{cseq: cseq, urls: l.urls}
+	id, _, _ := parseSession(h.Get("Session"))
+	l.mu.Lock()
+	s := l.sessions[id]
+	l.mu.Unlock()
+	f.session = l.sessionField(s)
+	return responseHeader(h, f)
+}
+
+func (l *leg) sessionField(s *session) string {
+	if s == nil {
+		return ""
+	}
+	return formatSession(s.id, s.timeout)
+}

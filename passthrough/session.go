@@ -1,0 +1,124 @@
+package passthrough
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"weir/proxy"
+)
+
+// Times of sessions (RFC 2326 §12.37).
+const (
+	defaultTimeout = 60 * time.Second // what viewers and origins are given
+	grace          = 10 * time.Second // beyond what was said, for lines that lose a keep-alive
+	orphanTimeout  = 15 * time.Second // for a sign of life over UDP from a viewer whose connection has gone: three reports of his
+)
+
+// A session is an RTSP session: the edge's towards the viewer, the origin's
+// towards the origin.
+type session struct {
+	id      string // the viewer's
+	origin  string // the origin's
+	leg     *leg
+	conn    *conn // on which it was made
+	ticket  proxy.Ticket
+	timeout time.Duration // said to the viewer; no more than the origin's
+	began   time.Time
+	log     *zap.Logger
+
+	bytes   atomic.Uint64 // of media towards the viewer
+	lastly  atomic.Int64  // sign of life from the viewer, Unix ns
+	asked   atomic.Int64  // request to the origin, Unix ns
+	playing atomic.Bool
+	orphan  atomic.Bool // the viewer's connection has gone
+	batch   int         // bytes of the media in hand; of the leg's goroutine
+
+	mu     sync.Mutex
+	target string // the URL it was last played by, as the viewer wrote it
+	tracks []*track
+	done   chan struct{} // closed when it has ended
+	once   sync.Once
+}
+
+// end ends a session; only the first reason counts. It does not tell the origin.
+func (s *session) end(reason string) {
+	s.once.Do(func() {
+		s.leg.r.removeSession(s)
+		s.mu.Lock()
+		tracks := s.tracks
+		s.mu.Unlock()
+		s.leg.mu.Lock()
+		delete(s.leg.sessions, s.origin)
+		s.leg.routes.Store(s.leg.routes.Load().without(s))
+		s.leg.mu.Unlock()
+		for _, t := range tracks {
+			t.free()
+		}
+		s.ticket.Close()
+		close(s.done)
+		s.log.Debug("viewer leaves", zap.Uint64("bytes", s.bytes.Load()), zap.Duration("after", time.Since(s.began).Round(time.Millisecond)), zap.String("reason", reason))
+	})
+}
+
+// udp reports whether the session's media goes past the viewer's connection.
+func (s *session) udp() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.tracks) > 0 && s.tracks[0].pair != nil
+}
+
+// url is what the session as a whole is called, as the viewer says it.
+func (s *session) url() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.target != "" {
+		return s.target
+	}
+	return s.leg.request
+}
+
+// seen notes a sign of life from the viewer.
+func (s *session) seen() { s.lastly.Store(time.Now().UnixNano()) }
+
+// did follows what a request has made of the session.
+func (s *session) did(method, url string) {
+	if method == "PLAY" {
+		s.mu.Lock()
+		s.target = url
+		s.mu.Unlock()
+		s.playing.Store(true)
+		s.leg.gather.media.Store(true)
+	}
+}
+
+// does follows a request on its way: data that an origin gets after a PAUSE makes
+// some close the connection.
+func (s *session) does(method string) {
+	s.asked.Store(time.Now().UnixNano())
+	if method == "PAUSE" {
+		s.playing.Store(false)
+	}
+}
+
+// look is called now and then. A session over UDP whose viewer gives no sign of
+// life is ended, and the origin told; for one who lives, but speaks by receiver
+// reports only, the origin is kept alive by us.
+func (s *session) look(now time.Time) {
+	if !s.udp() {
+		return // it ends with its connection, on which the front has an eye
+	}
+	limit := s.timeout + grace
+	if s.orphan.Load() && s.playing.Load() {
+		limit = min(limit, orphanTimeout)
+	}
+	switch {
+	case now.Sub(time.Unix(0, s.lastly.Load())) > limit:
+		s.leg.tell("TEARDOWN", s)
+		s.end("no sign of life")
+	case now.Sub(time.Unix(0, s.asked.Load())) > s.timeout/2:
+		s.leg.tell("OPTIONS", s)
+	}
+}

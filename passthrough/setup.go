@@ -1,0 +1,170 @@
+package passthrough
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"weir/proxy"
+	"weir/proxy/sdp"
+	"weir/proxy/wire"
+)
+
+// A setup is a SETUP on its way.
+type setup struct {
+	leg    *leg
+	t      transport // of the viewer's offers
+	track  *track
+	ticket proxy.Ticket // for a session to be made; nil if there is one
+}
+
+// offer is the one transport that the origin is offered: interleaved always. It
+// needs no ports there, passes every NAT, and its end is seen at once.
+func (su *setup) offer() string { return su.t.forOrigin(su.track.channels) }
+
+// drop gives back what a SETUP that came to nothing had taken.
+func (su *setup) drop() {
+	if su.track != nil {
+		su.track.free()
+	}
+	if su.ticket != nil {
+		su.ticket.Close()
+	}
+}
+
+// prepare takes what a SETUP needs before the origin is asked: a way to the
+// viewer, and his place.
+func (l *leg) prepare(ctx context.Context, ex *exchange) error {
+	c := ex.conn
+	t, err := chooseTransport(ex.req.Header.Get("Transport"), c.viewerIP(), l.r.ports != nil && !c.secure())
+	if err != nil {
+		return err
+	}
+	if s := ex.session; s != nil && t.tcp == s.udp() {
+		return &proxy.Refusal{Reason: proxy.BadTransport, Err: fmt.Errorf("session %s has another", s.id)}
+	}
+	ex.setup = &setup{leg: l, t: t}
+	if ex.setup.track, err = l.newTrack(c, t); err != nil {
+		return err
+	}
+	if ex.session == nil {
+		err = l.admit(ctx, ex)
+	}
+	if err != nil {
+		ex.dropSetup()
+	}
+	return err
+}
+
+// admit reserves a viewer's place.
+func (l *leg) admit(ctx context.Context, ex *exchange) error {
+	ticket, err := l.r.env.Gate.Admit(ctx, l.conn.rc.Viewer)
+	if err != nil {
+		return err
+	}
+	ex.setup.ticket = ticket
+	if rate := l.bitRate(); rate > 0 {
+		return ticket.Declare(rate)
+	}
+	return nil
+}
+
+// bitRate is what the stream says it needs, 0 if it does not.
+func (l *leg) bitRate() proxy.BitRate {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.sdp == nil {
+		return 0
+	}
+	return proxy.BitRate(l.sdp.BitRate())
+}
+
+// learn remembers a description.
+func (l *leg) learn(body []byte) {
+	s, err := sdp.Parse(body)
+	if err != nil {
+		l.log.Debug("description passed on unread", zap.Error(err))
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sdp = s
+}
+
+// setUp takes an origin's answer to a SETUP: the track and, with the first one,
+// the session are there from now on. It returns the viewer's Transport.
+func (l *leg) setUp(ex *exchange, res *wire.Response) (string, error) {
+	su := ex.setup
+	ex.setup = nil
+	if res.Code != 200 {
+		su.drop()
+		return "", nil
+	}
+	id, timeout, ok := parseSession(res.Header.Get("Session"))
+	agreed := interleaved(res.Header.Get("Transport"))
+	if !ok || agreed == nil {
+		su.drop()
+		return "", &proxy.Refusal{Reason: proxy.OriginBad, Err: fmt.Errorf("SETUP answered with Session %.40q, Transport %.80q",
+			res.Header.Get("Session"), res.Header.Get("Transport"))}
+	}
+	s := ex.session
+	if s == nil {
+		s = l.newSession(id, timeout, su.ticket)
+		ex.session = s
+	}
+	l.install(s, su.track, agreed.interleaved)
+	if su.t.tcp {
+		return su.t.answerTCP(*agreed, su.track.viewer), nil
+	}
+	return su.t.answerUDP(*agreed, [2]int{su.track.pair.Port(), su.track.pair.Port() + 1}), nil
+}
+
+// interleaved is the transport that an origin has agreed to; nil if it is not
+// what it was offered.
+func interleaved(header string) *transport {
+	for _, t := range parseTransports(header) {
+		if t.tcp && t.interleaved[0] >= 0 {
+			return &t
+		}
+	}
+	return nil
+}
+
+func (l *leg) newSession(origin string, timeout time.Duration, ticket proxy.Ticket) *session {
+	if timeout <= 0 || timeout > defaultTimeout {
+		timeout = defaultTimeout
+	}
+	now := time.Now()
+	s := &session{id: rand.Text(), origin: origin, leg: l, conn: l.conn, ticket: ticket, timeout: timeout, began: now,
+		log: l.log, done: make(chan struct{})}
+	s.lastly.Store(now.UnixNano())
+	s.asked.Store(now.UnixNano())
+	l.mu.Lock()
+	l.sessions[origin] = s
+	l.mu.Unlock()
+	l.r.addSession(s)
+	return s
+}
+
+// install lets a track's media pass.
+func (l *leg) install(s *session, t *track, agreed [2]int) {
+	t.s = s
+	l.mu.Lock()
+	if agreed != t.channels {
+		releasePair(&l.channels, t.channels)
+		t.channels = agreed
+		l.channels[byte(agreed[0])], l.channels[byte(agreed[1])] = true, true
+	}
+	l.routes.Store(l.routes.Load().with(t))
+	l.mu.Unlock()
+	s.mu.Lock()
+	s.tracks = append(s.tracks, t)
+	s.mu.Unlock()
+	if t.pair != nil {
+		s.conn.work.Go(func() { t.hear(t.pair.RTP, 0) })
+		s.conn.work.Go(func() { t.hear(t.pair.RTCP, 1) })
+	}
+}

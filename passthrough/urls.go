@@ -1,0 +1,344 @@
+package passthrough
+
+import (
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+
+	"weir/proxy"
+	"weir/proxy/sdp"
+)
+
+// maxLearnt bounds the names that an origin may add to one stream: its tracks,
+// and bases.
+const maxLearnt = 64
+
+var errURL = errors.New("URL does not belong to the stream")
+
+// urls maps what one stream is called between its viewer and its origin.
+//
+// Where both call it the same, the viewer's URLs go to the origin as he wrote
+// them, since the uri of a Digest must equal the one of the request line. Else
+// they are mapped: the link's path, and its query, stand for the viewer's path.
+//
+// It works on bytes, for what is behind the stream's name (a slash, an odd
+// escape) must come back as it was named. It may be used by any number of
+// goroutines at once.
+type urls struct {
+	scheme, authority string // the viewer's, as written; no authority: he asks with paths
+	path              string // canonical
+	written           string // the same as the viewer writes it
+	query             string // of the viewer's first request
+
+	originScheme string
+	origin       string // scheme and authority
+	originPath   string // as it stands in the link
+	originClean  string // the same, canonical
+	originQuery  string // with its question mark, "" if the link has none
+	mapped       bool
+
+	mu       sync.Mutex
+	form     form
+	places   []string // canonical paths that belong to the stream with all below them
+	bases    []string // canonical paths above the stream: of those below, only controls belong to it
+	controls []string // relative controls, rooted
+}
+
+// A form is where an origin that is asked with a query puts the track.
+type form int
+
+const (
+	queryFirst form = iota // /cam?channel=1/trackID=0
+	trackFirst             // /cam/trackID=0?channel=1
+	noQuery                // /cam/trackID=0
+)
+
+// newURLs maps between the URL of a viewer's request, whose canonical path is
+// path, and link, what to ask the origin for.
+func newURLs(request, path string, link *url.URL) *urls {
+	u := &urls{
+		path:         path,
+		originScheme: link.Scheme,
+		origin:       (&url.URL{Scheme: link.Scheme, Host: link.Host}).String(),
+		originPath:   link.EscapedPath(),
+	}
+	u.originClean = canonical(strings.TrimSuffix(u.originPath, "/"))
+	if link.RawQuery != "" {
+		u.originQuery = "?" + strings.ReplaceAll(link.RawQuery, " ", "%20")
+	}
+	u.mapped = link.User != nil || link.RawQuery != "" || u.originClean != path
+	scheme, authority, rest, ok := splitURL(request)
+	if !ok {
+		rest = request
+	}
+	u.scheme, u.authority = scheme, authority
+	head, _, query, ok := behind(rest, path)
+	if !ok {
+		head = (&url.URL{Path: path}).EscapedPath()
+	}
+	u.written = head
+	query, _, _ = sdp.SplitTrack(strings.TrimPrefix(query, "?"))
+	u.query = strings.TrimSuffix(query, "/")
+	return u
+}
+
+// toOrigin returns a URL of a viewer's request as the origin is to be asked. The
+// error is a *proxy.Refusal, for what is no RTSP URL or not within the stream.
+func (u *urls) toOrigin(s string) (string, error) {
+	if s == "*" {
+		return s, nil
+	}
+	scheme, authority, rest, ok := splitURL(s)
+	if !ok {
+		rest = s
+	}
+	path, err := proxy.CleanPath(pathOf(rest))
+	if err != nil || !ok && !strings.HasPrefix(s, "/") || !u.within(path) {
+		return "", &proxy.Refusal{Reason: proxy.BadRequest, Err: errURL}
+	}
+	out := u.origin + u.restToOrigin(rest, path)
+	if !u.mapped && authority != "" {
+		if !strings.EqualFold(scheme, u.originScheme) {
+			scheme = u.originScheme
+		}
+		out = scheme + "://" + authority + rest
+	}
+	if strings.ContainsFunc(s+out, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+		return "", &proxy.Refusal{Reason: proxy.BadRequest, Err: errURL}
+	}
+	return out, nil
+}
+
+// restToOrigin maps what is behind the authority.
+func (u *urls) restToOrigin(rest, path string) string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	_, tail, query, ok := behind(rest, u.path)
+	if !u.mapped || !ok || u.named(path) {
+		return rest
+	}
+	if u.originQuery == "" {
+		return joined(u.originPath, tail) + query
+	}
+	after, ok := strings.CutPrefix(query, "?"+u.query)
+	if !ok || after != "" && after[0] != '/' {
+		after = trackOf(query)
+	}
+	tail += after
+	switch {
+	case tail == "" || u.form == queryFirst:
+		return u.originPath + u.originQuery + tail
+	case u.form == trackFirst:
+		return joined(u.originPath, tail) + u.originQuery
+	default:
+		return joined(u.originPath, tail)
+	}
+}
+
+// toViewer returns an absolute URL of an origin's answer as the viewer knows it.
+// Whatever server it names, the viewer reads his own: origins behind NAT name
+// addresses that are nobody's business. Other text is returned as it is.
+func (u *urls) toViewer(s string) string {
+	_, _, rest, ok := splitURL(s)
+	if !ok {
+		return s
+	}
+	if u.mapped {
+		rest = u.restToViewer(rest)
+	}
+	if u.authority != "" {
+		return u.scheme + "://" + u.authority + rest
+	}
+	if !strings.HasPrefix(rest, "/") {
+		rest = "/" + rest
+	}
+	return rest
+}
+
+// restToViewer maps what is behind the authority. The link's query stays here:
+// it may be a password.
+func (u *urls) restToViewer(rest string) string {
+	_, tail, query, ok := behind(rest, u.originClean)
+	switch {
+	case !ok && u.originQuery == "":
+		return rest
+	case !ok:
+		return pathOf(rest) + trackOf(rest[len(pathOf(rest)):])
+	case u.originQuery == "":
+		return joined(u.written, tail) + query
+	}
+	after, same := strings.CutPrefix(query, u.originQuery)
+	if same = same && (after == "" || after[0] == '/'); !same {
+		after = trackOf(query)
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	switch {
+	case tail == "" && after != "":
+		u.form = queryFirst
+	case tail != "" && same:
+		u.form = trackFirst
+	case tail != "" && query == "":
+		u.form = noQuery
+	}
+	return joined(u.written, tail+after)
+}
+
+// within reports whether the canonical path of a later request belongs to this
+// stream: its own path, what is below it, or what has been learnt.
+func (u *urls) within(path string) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return below(path, u.path) || u.named(path) || slices.Contains(u.bases, path)
+}
+
+// named reports whether the origin itself gave out this path, other than below
+// the stream's; mu is held.
+func (u *urls) named(path string) bool {
+	if slices.ContainsFunc(u.places, func(p string) bool { return below(path, p) }) {
+		return true
+	}
+	for _, base := range u.bases {
+		if slices.ContainsFunc(u.controls, func(c string) bool { return below(path, joined(base, c)) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// learn takes a URL that the origin named, a base or a control, for one of this
+// stream. Those above the stream's path (some servers' base is their root) do
+// not make all that is below them part of it.
+func (u *urls) learn(originURL string) {
+	_, _, rest, ok := splitURL(originURL)
+	if !ok {
+		rest = originURL
+	}
+	path, err := proxy.CleanPath(pathOf(rest))
+	if err != nil || !ok && !strings.HasPrefix(rest, "/") || below(path, u.originClean) {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if below(u.originClean, path) {
+		u.bases = learnt(u.bases, path)
+		return
+	}
+	u.places = learnt(u.places, path)
+	if stream, _, ok := sdp.SplitTrack(path); ok { // as proxy.RequestTarget will have it
+		u.bases = learnt(u.bases, canonical(stream))
+	}
+}
+
+// learnControl takes a control of the description, absolute or relative.
+func (u *urls) learnControl(control string) {
+	if _, _, _, absolute := splitURL(control); absolute || strings.HasPrefix(control, "/") {
+		u.learn(control)
+		return
+	}
+	path, err := proxy.CleanPath(pathOf(control))
+	if err != nil || control == "*" || path == "/" {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.controls = learnt(u.controls, path)
+}
+
+func learnt(list []string, s string) []string {
+	if slices.Contains(list, s) || len(list) == maxLearnt {
+		return list
+	}
+	return append(list, s)
+}
+
+// splitURL takes an absolute RTSP URL apart. The authority has no credentials;
+// rest is all behind it, byte by byte.
+func splitURL(s string) (scheme, authority, rest string, ok bool) {
+	scheme, after, found := strings.Cut(s, "://")
+	ok = found && slices.ContainsFunc([]string{"rtsp", "rtsps", "rtspu"}, func(k string) bool { return strings.EqualFold(k, scheme) })
+	if !ok {
+		return "", "", "", false
+	}
+	i := strings.IndexAny(after, "/?#")
+	if i < 0 {
+		i = len(after)
+	}
+	return scheme, after[strings.LastIndexByte(after[:i], '@')+1 : i], after[i:], true
+}
+
+// behind cuts a path and query behind the part whose canonical form is path.
+func behind(rest, path string) (head, tail, query string, ok bool) {
+	escaped := pathOf(rest)
+	n := headLen(escaped, path)
+	if canonical(escaped[:n]) != path {
+		return "", "", "", false
+	}
+	return escaped[:n], escaped[n:], rest[len(escaped):], true
+}
+
+// headLen is how much of an escaped path holds as many segments as path does,
+// not counting those that CleanPath drops.
+func headLen(escaped, path string) (n int) {
+	for want := segments(path); want > 0 && n < len(escaped); {
+		end := n + 1 + len(firstSegment(escaped[n+1:]))
+		want -= segments(escaped[n:end])
+		n = end
+	}
+	return n
+}
+
+func segments(path string) (n int) {
+	for s := range strings.SplitSeq(path, "/") {
+		if s != "" && s != "." && !strings.EqualFold(s, "%2e") {
+			n++
+		}
+	}
+	return n
+}
+
+func firstSegment(s string) string {
+	s, _, _ = strings.Cut(s, "/")
+	return s
+}
+
+// pathOf is what is before the query.
+func pathOf(rest string) string {
+	if i := strings.IndexAny(rest, "?#"); i >= 0 {
+		return rest[:i]
+	}
+	return rest
+}
+
+// canonical is CleanPath, but of what that refuses, the same text: links come
+// from configuration and may be odd.
+func canonical(escaped string) string {
+	if p, err := proxy.CleanPath(escaped); err == nil {
+		return p
+	}
+	return escaped
+}
+
+// below reports whether a canonical path is base, or is below it.
+func below(path, base string) bool {
+	return path == base || strings.HasPrefix(path, strings.TrimSuffix(base, "/")+"/")
+}
+
+// joined appends a tail, which may begin with a slash of its own.
+func joined(path, tail string) string {
+	if strings.HasPrefix(tail, "/") {
+		path = strings.TrimSuffix(path, "/")
+	}
+	return path + tail
+}
+
+// trackOf is the track behind a query that is not to be passed on, or the slash.
+func trackOf(query string) string {
+	rest, _, _ := sdp.SplitTrack(query)
+	if rest == query && strings.HasSuffix(query, "/") {
+		return "/"
+	}
+	return query[len(rest):]
+}
