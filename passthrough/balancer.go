@@ -1,11 +1,15 @@
 // Package passthrough is the way to the origins: the Balancer turns "this path,
 // please" into a connection to a server that has it.
 //
-// Its list of origins is static and is tried in the order given; the first that
-// accepts a connection serves. It does not probe, weigh or share load, never
-// follows redirects and asks no second origin for what the first may have seen.
-// One dial is bounded by -origin.timeout, an answer only by the caller's
-// context.
+// Origins form pools by kind (RTSP or HTTP) and path prefix; a pool shares its
+// load by -origin.balance and never lends from another. An origin is usable while
+// it is not down (a dial or -origin.fall probes failed) and not ejected (three
+// viewers in a row were let down by it); what looks dead is still tried when there
+// is nothing better. It never follows redirects. One dial is bounded by
+// -origin.timeout, an answer only by the caller's context.
+//
+// The Balancer's lock guards pools and the state of all origins. It is held for a
+// choice among the origins of a pool, never over I/O, logging or metrics.
 package passthrough
 
 import (
@@ -14,12 +18,15 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"slices"
+	"sync"
+	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"weir/proxy"
@@ -32,13 +39,21 @@ const (
 
 // A Balancer is a proxy.Upstream and a proxy.Part.
 type Balancer struct {
-	media   []*origin // rtsp, rtsps
-	web     []*origin // http, https
-	sources map[string]*origin
-	timeout time.Duration
+	opts    OriginOptions
+	timeout time.Duration // of one dial
 	log     *zap.Logger
-	http    *http.Transport
-	dial    func(ctx context.Context, network, addr string) (net.Conn, error) // replaced by tests of faults
+	met     *metrics
+	sites   []*site          // in the order they were given, sources last
+	pools   []*pool          // likewise
+	sources map[string]*pool // by path
+
+	// Replaced by tests of faults.
+	dial   func(ctx context.Context, network, addr string) (net.Conn, error)
+	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+
+	mu      sync.Mutex
+	origins map[*site][]*origin
+	probing bool // Run will bring up again what is down
 }
 
 var (
@@ -46,35 +61,60 @@ var (
 	_ proxy.Part     = (*Balancer)(nil)
 )
 
-// New returns a Balancer of options that Validate has passed.
-func NewBalancer(opts OriginOptions, log *zap.Logger) *Balancer {
-	if err := opts.Validate(); err != nil {
+// NewBalancer returns a Balancer of options that Validate has passed; it panics
+// where that is not so.
+func NewBalancer(o OriginOptions, reg prometheus.Registerer, log *zap.Logger) *Balancer {
+	origins, err1 := o.origins()
+	sources, err2 := o.sources()
+	if err := errors.Join(err1, err2, o.validateRest()); err != nil {
 		panic(fmt.Sprintf("BUG: passthrough.NewBalancer with options that were not validated: %v", err))
 	}
-	origins, _ := opts.origins()
-	sources, _ := opts.sources()
-	b := &Balancer{sources: sources, timeout: opts.Timeout, log: log.Named("passthrough")}
-	for _, o := range origins {
-		if o.rtsp() {
-			b.media = append(b.media, o)
-		} else {
-			b.web = append(b.web, o)
-		}
-	}
+	b := &Balancer{opts: o, timeout: o.Timeout, log: log.Named("passthrough"), sites: slices.Concat(origins, sources),
+		sources: map[string]*pool{}, origins: map[*site][]*origin{}}
 	b.dial = (&net.Dialer{KeepAlive: keepAlive}).DialContext
-	b.http = b.newTransport()
+	b.lookup = lookup
+	for _, s := range origins {
+		b.addSite(s)
+	}
+	for _, s := range sources {
+		b.sources[s.source] = &pool{path: s.source, source: true, sites: []*site{s}, turns: turns{}}
+	}
+	for _, s := range b.sites {
+		b.replace(s, b.unresolved(s))
+	}
+	b.met = newMetrics(reg, b)
 	return b
 }
 
-// DialRTSP implements proxy.Upstream. A source for exactly this path is the only
-// candidate; else the RTSP origins are tried in order.
+// Always returns the paths of the sources that are to be pulled also while nobody
+// watches, sorted.
+func (b *Balancer) Always() (paths []string) {
+	for _, path := range slices.Sorted(maps.Keys(b.sources)) {
+		if b.sources[path].sites[0].always {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
+// DialRTSP implements proxy.Upstream. The next candidate is tried when a dial
+// fails; a place is counted from before the dial until the link is closed.
 func (b *Balancer) DialRTSP(ctx context.Context, w proxy.Want) (*proxy.Link, error) {
+	all, err := b.candidates(query{path: w.Path, origin: w.Origin, avoid: w.Avoid})
+	if err != nil {
+		return nil, err
+	}
 	var errs []error
-	for _, o := range b.candidates(w) {
+	for i, o := range all {
+		leave, ok := o.claim(i == 0)
+		if !ok {
+			continue // others have filled it meanwhile
+		}
 		c, err := b.connect(ctx, o)
 		if err == nil {
-			return b.link(c, o, w.Path), nil
+			return b.link(&linkConn{c.(*net.TCPConn), leave}, o, w.Path), nil
 		}
+		leave()
 		errs = append(errs, err)
 		if ctx.Err() != nil {
 			break
@@ -83,28 +123,25 @@ func (b *Balancer) DialRTSP(ctx context.Context, w proxy.Want) (*proxy.Link, err
 	return nil, refusal(ctx, errs)
 }
 
-func (b *Balancer) candidates(w proxy.Want) []*origin {
-	if o := b.sources[w.Path]; o != nil {
-		return []*origin{o}
-	}
-	if w.Origin == "" {
-		return b.media
-	}
-	if i := slices.IndexFunc(b.media, func(o *origin) bool { return o.name == w.Origin }); i >= 0 {
-		return b.media[i : i+1]
-	}
-	return nil
+// A linkConn leaves its origin when it is closed.
+type linkConn struct {
+	*net.TCPConn
+	leave func()
+}
+
+// Close implements net.Conn.
+func (c *linkConn) Close() error {
+	c.leave()
+	return c.TCPConn.Close()
 }
 
 func (b *Balancer) link(c net.Conn, o *origin, path string) *proxy.Link {
 	return &proxy.Link{
 		Conn:   c,
 		URL:    o.target((&url.URL{Path: path}).EscapedPath()),
-		TLS:    o.tls(),
+		TLS:    o.tlsConfig(),
 		Origin: o.name,
-		Fail: func(err error) {
-			b.log.Debug("link failed", zap.String("origin", o.name), zap.String("error", o.failed(err)))
-		},
+		Fail:   func(err error) { b.failed(o, err) },
 	}
 }
 
@@ -118,7 +155,8 @@ type dialError struct {
 func (e *dialError) Error() string { return fmt.Sprintf("origin %s: %v", e.origin, e.err) }
 func (e *dialError) Unwrap() error { return e.err }
 
-// connect dials an origin; its errors are *dialError and hold no credentials.
+// connect dials an origin for a viewer, and takes note of how that went. Its
+// errors are *dialError and hold no credentials.
 func (b *Balancer) connect(ctx context.Context, o *origin) (net.Conn, error) {
 	dctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
@@ -126,16 +164,16 @@ func (b *Balancer) connect(ctx context.Context, o *origin) (net.Conn, error) {
 	if err != nil {
 		err = &dialError{o.name, err}
 	}
-	if errors.Is(ctx.Err(), context.Canceled) {
-		return c, err // the viewer has gone, which says nothing of the origin
-	}
-	switch changed := o.dialed(err); {
-	case changed && err != nil:
-		b.log.Info("origin down", zap.String("origin", o.name), zap.Error(err))
-	case changed:
-		b.log.Info("origin up", zap.String("origin", o.name))
+	if !errors.Is(ctx.Err(), context.Canceled) { // else the viewer has gone, which says nothing of the origin
+		b.dialed(o, err, err == nil || ctx.Err() == nil && !ours(err))
 	}
 	return c, err
+}
+
+// ours reports whether a dial failed because this machine has run out of files or
+// ports.
+func ours(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.EADDRNOTAVAIL)
 }
 
 // refusal is the error for a viewer when none of the candidates could be
@@ -146,7 +184,7 @@ func refusal(ctx context.Context, errs []error) error {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return ctx.Err() // nobody is left to be told
 	case len(errs) == 0:
-		return &proxy.Refusal{Reason: proxy.NoOrigin}
+		return &proxy.Refusal{Reason: proxy.Full, RetryAfter: retryAfter}
 	case ctx.Err() != nil || !slices.ContainsFunc(errs, inTime):
 		return &proxy.Refusal{Reason: proxy.OriginSlow, RetryAfter: retryAfter, Err: err}
 	default:
@@ -159,53 +197,43 @@ func inTime(err error) bool {
 	return !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded)
 }
 
-// Run implements proxy.Part: it waits, and closes the idle connections to HTTP
-// origins at the end. Links belong to their callers.
+// Run implements proxy.Part: it probes the origins and looks their names up, and
+// closes the idle connections to HTTP origins at the end. Links belong to their
+// callers.
 func (b *Balancer) Run(ctx context.Context) error {
+	b.setProbing(b.opts.Check > 0)
+	var wg sync.WaitGroup
+	for _, s := range b.sites {
+		wg.Go(func() { b.tend(ctx, s) })
+	}
 	<-ctx.Done()
-	b.http.CloseIdleConnections()
+	wg.Wait()
+	b.setProbing(false)
+	for _, o := range b.all() {
+		o.closeIdle()
+	}
 	return nil
 }
 
-// Status is what the status page shows of the way to the origins.
-type Status struct {
-	Origins []OriginStatus `json:"origins"` // in the order they are tried, sources last
+func (b *Balancer) setProbing(on bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.probing = on
 }
 
-// Status implements proxy.Part.
-func (b *Balancer) Status() any {
-	s := Status{Origins: []OriginStatus{}}
-	for _, o := range b.all() {
-		s.Origins = append(s.Origins, o.status())
+func (o *origin) closeIdle() {
+	if o.http != nil {
+		o.http.CloseIdleConnections()
 	}
-	return s
 }
 
-// Ready implements proxy.Part. A node without an origin that answers is
-// degraded only: what it has already, it can still give.
-func (b *Balancer) Ready() error {
-	all := b.all()
-	if len(all) == 0 {
-		return proxy.Degraded("no origin is configured")
-	}
-	tried := false
-	for _, o := range all {
-		s := o.status()
-		if s.State == "up" {
-			return nil
-		}
-		tried = tried || s.Dials > 0
-	}
-	if !tried {
-		return nil
-	}
-	return proxy.Degraded("no origin answers")
-}
-
-func (b *Balancer) all() []*origin {
-	all := slices.Concat(b.media, b.web)
-	for _, path := range slices.Sorted(maps.Keys(b.sources)) {
-		all = append(all, b.sources[path])
+// all returns the origins there are now, in the order they were given, sources
+// last.
+func (b *Balancer) all() (all []*origin) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, s := range b.sites {
+		all = append(all, b.origins[s]...)
 	}
 	return all
 }

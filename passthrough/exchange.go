@@ -98,7 +98,7 @@ func (c *conn) reach(ctx context.Context, ex *exchange, want proxy.Want, target 
 	}
 	l, err := c.dial(ctx, ex.req.URL, want, target)
 	switch {
-	case err != nil && len(want.Avoid) > 0 && noneLeft(err):
+	case err != nil && len(want.Avoid) > 0 && proxy.Refused(err).Err == nil: // nobody was left to be dialled
 		return c.leg.cause() // the last one that was there says why
 	case err != nil && target != nil: // and to nobody who is not known
 		return &proxy.Refusal{Reason: proxy.OriginBad, Err: fmt.Errorf("redirected to %s: %w", target.Host, err)}
@@ -108,8 +108,6 @@ func (c *conn) reach(ctx context.Context, ex *exchange, want proxy.Want, target 
 	c.leg, ex.leg = l, l
 	return nil
 }
-
-func noneLeft(err error) bool { return proxy.Refused(err).Reason == proxy.NoOrigin }
 
 // ask sends a request and waits for its answer.
 func (l *leg) ask(ctx context.Context, ex *exchange) (*wire.Response, error) {

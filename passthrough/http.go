@@ -2,7 +2,6 @@ package passthrough
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -15,11 +14,13 @@ import (
 
 // newTransport has no total deadline: low-latency playlists block, and endless
 // audio never ends.
-func (b *Balancer) newTransport() *http.Transport {
+func (b *Balancer) newTransport(o *origin) *http.Transport {
 	return &http.Transport{
-		DialContext:         b.dialHTTP,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return b.connect(ctx, o)
+		},
 		DisableCompression:  true, // bodies pass as they are
-		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSClientConfig:     o.tlsConfig(),
 		TLSHandshakeTimeout: b.timeout,
 		// All viewers share a few origins, so net/http's 2 per host would close
 		// and dial under load.
@@ -28,35 +29,24 @@ func (b *Balancer) newTransport() *http.Transport {
 	}
 }
 
-type originKey struct{}
-
-// dialHTTP is told by the context which origin it dials, and for whom to count.
-func (b *Balancer) dialHTTP(ctx context.Context, _, addr string) (net.Conn, error) {
-	o, ok := ctx.Value(originKey{}).(*origin)
-	if !ok { // named by configuration elsewhere; nobody asks how this one is
-		o = &origin{name: addr, addr: addr}
-	}
-	return b.connect(ctx, o)
-}
-
 // RoundTrip implements proxy.Upstream. A request goes to the HTTP origins in
 // order until one can be dialed, and then to no other: that one may have seen
 // it.
 func (b *Balancer) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.URL.Host != "" {
-		res, err := b.http.RoundTrip(req)
-		return res, failure(req.Context(), err)
-	}
-	if len(b.web) == 0 && req.Body != nil {
-		req.Body.Close() //nolint:errcheck // http.RoundTripper's duty
+	all, err := b.candidates(query{web: true, path: req.URL.Path, origin: req.URL.Host})
+	if err != nil {
+		if req.Body != nil {
+			req.Body.Close() //nolint:errcheck // http.RoundTripper's duty
+		}
+		return nil, err
 	}
 	var errs []error
-	for i, o := range b.web {
+	for i, o := range all {
 		out, err := request(req, o, i > 0)
 		if err != nil {
 			return nil, err
 		}
-		res, err := b.http.RoundTrip(out)
+		res, err := o.http.RoundTrip(out)
 		var dial *dialError
 		if !errors.As(err, &dial) {
 			return res, failure(req.Context(), err)
@@ -71,7 +61,7 @@ func (b *Balancer) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // request is req as it goes to an origin. The viewer's Host stays here.
 func request(req *http.Request, o *origin, again bool) (*http.Request, error) {
-	out := req.Clone(context.WithValue(req.Context(), originKey{}, o))
+	out := req.Clone(req.Context())
 	if again && req.GetBody != nil {
 		body, err := req.GetBody()
 		if err != nil {
@@ -109,6 +99,8 @@ func failure(ctx context.Context, err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(ctx.Err(), context.Canceled):
+		return ctx.Err()
 	case errors.As(err, &dial):
 		return refusal(ctx, []error{dial})
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):

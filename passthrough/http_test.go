@@ -92,14 +92,14 @@ func TestHTTPThrough(t *testing.T) {
 
 func TestHTTPWithHost(t *testing.T) {
 	other, s := httpOrigin(t), httpOrigin(t)
-	b := balancer(t, "-origin", other.URL)
+	b := balancer(t, "-origin", other.URL, "-origin", s.URL)
 	run(t, b)
 	host := strings.TrimPrefix(s.URL, "http://")
 	if got, want := get(t, b, s.URL+"/x"), "GET "+host+" /x"; got != want {
 		t.Errorf("the server was asked %q, want %q", got, want)
 	}
 	_, err := b.RoundTrip(newRequest(t, http.MethodGet, "http://"+proxytest.ClosedAddr(t), nil))
-	wantRefusal(t, err, proxy.OriginDown, 5*time.Second)
+	wantRefusal(t, err, proxy.NoOrigin, 0)
 }
 
 func TestHTTPFollowsNoRedirect(t *testing.T) {
@@ -116,7 +116,7 @@ func TestHTTPFollowsNoRedirect(t *testing.T) {
 }
 
 func TestHTTPRequestIsNotChanged(t *testing.T) {
-	b := balancer(t, "-origin", "http://"+proxytest.ClosedAddr(t), "-origin", "http://u:p@"+strings.TrimPrefix(httpOrigin(t).URL, "http://"))
+	b := balancer(t, inTurn, "-origin", "http://"+proxytest.ClosedAddr(t), "-origin", "http://u:p@"+strings.TrimPrefix(httpOrigin(t).URL, "http://"))
 	run(t, b)
 	req := newRequest(t, http.MethodGet, "/x", nil)
 	req.Host = "viewers.example"
@@ -138,7 +138,7 @@ type noRewind struct{ io.Reader }
 
 func TestHTTPFallback(t *testing.T) {
 	s := httpOrigin(t)
-	b := balancer(t, "-origin", "http://"+proxytest.ClosedAddr(t), "-origin", s.URL)
+	b := balancer(t, inTurn, "-origin", "http://"+proxytest.ClosedAddr(t), "-origin", s.URL)
 	run(t, b)
 	f := func(method string, body io.Reader, want string) {
 		t.Helper()
@@ -157,6 +157,7 @@ func TestHTTPFallback(t *testing.T) {
 	f(http.MethodPost, strings.NewReader("once more"), "once more")
 
 	body := &closed{Reader: strings.NewReader("once")}
+	b = balancer(t, inTurn, "-origin", "http://"+proxytest.ClosedAddr(t), "-origin", s.URL)
 	_, err := b.RoundTrip(newRequest(t, http.MethodPost, "/x", body))
 	wantRefusal(t, err, proxy.OriginDown, 5*time.Second)
 	if body.n == 0 {
@@ -185,7 +186,7 @@ func TestHTTPBodyCannotBeRewound(t *testing.T) {
 func TestHTTPAnswerLost(t *testing.T) {
 	hangsUp := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
 	defer hangsUp.Close()
-	b := balancer(t, "-origin", hangsUp.URL, "-origin", httpOrigin(t).URL)
+	b := balancer(t, inTurn, "-origin", hangsUp.URL, "-origin", httpOrigin(t).URL)
 	run(t, b)
 	if res, err := b.RoundTrip(newRequest(t, http.MethodGet, "/x", nil)); err == nil {
 		t.Errorf("answered %s", res.Header.Get("Asked"))
@@ -213,7 +214,7 @@ func TestHTTPAllDown(t *testing.T) {
 func TestHTTPDeadline(t *testing.T) {
 	f := func(what string, dial func(context.Context, string, string) (net.Conn, error), origin string) {
 		t.Helper()
-		b := balancer(t, "-origin", origin, "-origin", "http://"+proxytest.ClosedAddr(t))
+		b := balancer(t, inTurn, "-origin", origin, "-origin", "http://"+proxytest.ClosedAddr(t))
 		if dial != nil {
 			b.dial = dial
 		}
@@ -237,7 +238,7 @@ func TestHTTPDeadline(t *testing.T) {
 
 func TestHTTPViewerLeaves(t *testing.T) {
 	mute, conns := listen(t, "127.0.0.1")
-	b := balancer(t, "-origin", "http://"+mute)
+	b := balancer(t, "-origin", "http://"+mute, "-origin.check", "0")
 	run(t, b)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {

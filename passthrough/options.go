@@ -4,179 +4,177 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"maps"
-	"net"
-	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"weir/proxy"
 )
 
-// OriginOptions are the flags of the way to the origins. Origins and sources are kept
-// as they were written: a flag.Value that refuses a URL would have it printed,
-// credentials included, by package flag.
+// OriginOptions are the flags of the way to the origins. Origins and sources are
+// kept as they were written: a flag.Value that refuses a URL would have it
+// printed, credentials included, by package flag.
 type OriginOptions struct {
-	// Origins are the URLs of static origins, tried in this order.
+	// Origins are URL#option,option.
 	Origins []string
-	// Sources are PATH=URL: an RTSP origin for exactly one path.
+	// Sources are PATH=URL#option,option: an RTSP origin for exactly one path.
 	Sources []string
-	// Timeout is how long one dial may take. Too little passes over origins on
-	// long lines, too much lets viewers wait for one that is dead.
+	// Balance is how a pool shares its load: p2c, leastconn, roundrobin or hash.
+	Balance string // default p2c
+	// Check is the time between two probes of an origin. 0 probes none: what is
+	// known comes from viewers. Too little bothers origins, too much finds out
+	// late that one is back.
+	Check time.Duration // default 5s
+	// Rise and Fall are how many probes in a row must work or fail before an
+	// origin counts as up or down. Too few flap, too many are slow.
+	Rise, Fall int // default 2, 3
+	// Timeout is how long one dial, one probe or one look-up may take. Too
+	// little passes over origins on long lines, too much lets viewers wait for
+	// one that is dead.
 	Timeout time.Duration // default 3s
+	// SlowStart is how long an origin that has come back takes to get its full
+	// share. Too little drowns one that is still warming up.
+	SlowStart time.Duration // default 30s
+	// Resolve is the time between two look-ups of the origins' names. 0 looks
+	// them up at the start only.
+	Resolve time.Duration // default 30s
+	// Host is which Host HTTP origins are asked for: origin, or preserve for
+	// what the viewer asked for.
+	Host string // default origin
 }
 
-// Flags declares the flags of the way to the origins.
+// shortest is the least time between two probes or look-ups that is no mistake.
+const shortest = 10 * time.Millisecond
+
+const originOptionsText = "; options behind #, between commas (a comma in one is %2C, a blank %20): "
+
+// OriginFlags declares the flags of the way to the origins.
 func OriginFlags(fs *flag.FlagSet) *OriginOptions {
 	o := &OriginOptions{}
-	fs.Var((*list)(&o.Origins), "origin", "`URL` of an origin, rtsp:// rtsps:// http:// https:// host:port[/base] (default ports 554 322 80 443; certificates are checked against the system's authorities); may be given more than once, the first that answers serves")
+	fs.Var((*list)(&o.Origins), "origin", "`URL` of an origin, rtsp:// rtsps:// http:// https:// host:port[/base] (default ports 554 322 80 443); may be given more than once; a name with several addresses is several origins"+
+		originOptionsText+"weight=2 (1 to 1000, default 1), path=/vod/ (the pool it is in, may be repeated; the longest that a request's path begins with serves it; default /), max=500 (sessions at once), "+
+		"ca=FILE or fingerprint=SHA256 (whom to trust instead of the system's authorities), header=Name: value (http only), "+
+		"probe=tcp|rtsp|describe:/path|http:/path|http:/path=200-399|hls:/path|off (default rtsp, for http tcp; off for a camera that takes one connection only)")
 	// By its name a flag of the splitter, for that is who asks for cameras; but
 	// it names an origin, and nobody else may know where origins are.
-	fs.Var((*list)(&o.Sources), "splitter.source", "`PATH=URL`: an RTSP origin for exactly one path, e.g. /cam/door=rtsp://10.0.0.9/stream1; may be given more than once")
-	fs.DurationVar(&o.Timeout, "origin.timeout", 3*time.Second, "how long one dial of an origin may take; too little passes over origins on long lines, too much lets viewers wait for a dead one")
+	fs.Var((*list)(&o.Sources), "splitter.source", "`PATH=URL`: an RTSP origin for exactly one path, e.g. /cam/door=rtsp://10.0.0.9/stream1; may be given more than once"+
+		originOptionsText+"always (pulled also while nobody watches), and max, ca, fingerprint and probe as for -origin")
+	fs.StringVar(&o.Balance, "origin.balance", "p2c", "`p2c|leastconn|roundrobin|hash`: the less busy of two drawn by weight, the least busy of all, each in turn, or the same path always to the same origin while that has no more than 1.25 times its share")
+	fs.DurationVar(&o.Check, "origin.check", 5*time.Second, "time between two probes of an origin, a fifth of it while one fails; 0 probes none; too little bothers origins, too much finds out late that one is back")
+	fs.IntVar(&o.Rise, "origin.rise", 2, "how many probes in a row must work before an origin that was down gets viewers; too few flap, too many keep it idle")
+	fs.IntVar(&o.Fall, "origin.fall", 3, "how many probes in a row must fail before an origin gets no more viewers (a dial that fails for a viewer is enough by itself); too few flap, too many are slow")
+	fs.DurationVar(&o.Timeout, "origin.timeout", 3*time.Second, "how long one dial or probe of an origin may take; too little passes over origins on long lines, too much lets viewers wait for a dead one")
+	fs.DurationVar(&o.SlowStart, "origin.slow-start", 30*time.Second, "how long an origin that has come back takes to get its full share; 0 gives it at once, too little drowns one that is still warming up")
+	fs.DurationVar(&o.Resolve, "origin.resolve", 30*time.Second, "time between two look-ups of the origins' names; 0 looks them up at the start only, too much finds new addresses late")
+	fs.StringVar(&o.Host, "origin.host", "origin", "`origin|preserve`: which Host an HTTP origin is asked for, its own or the one that the viewer asked for (origins with virtual hosts want their own)")
 	return o
 }
 
 // Validate reports all mistakes at once, each with its flag and without
-// credentials.
+// credentials. It reads the files that options name.
 func (o OriginOptions) Validate() error {
 	_, err1 := o.origins()
 	_, err2 := o.sources()
-	var err3 error
-	if o.Timeout <= 0 {
-		err3 = fmt.Errorf("-origin.timeout %v: must be more than 0", o.Timeout)
-	}
-	return errors.Join(err1, err2, err3)
+	return errors.Join(err1, err2, o.validateRest())
 }
 
-// origins returns the origins in order.
-func (o OriginOptions) origins() (origins []*origin, err error) {
+func (o OriginOptions) validateRest() error {
+	var errs []error
+	must := func(ok bool, flag string, value any, want string) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("-%s %v: must be %s", flag, value, want))
+		}
+	}
+	must(slices.Contains(strategies, o.Balance), "origin.balance", o.Balance, "one of "+strings.Join(strategies, ", "))
+	must(o.Check == 0 || o.Check >= shortest, "origin.check", o.Check, "0 or at least 10ms")
+	must(o.Rise >= 1, "origin.rise", o.Rise, "at least 1")
+	must(o.Fall >= 1, "origin.fall", o.Fall, "at least 1")
+	must(o.Timeout > 0, "origin.timeout", o.Timeout, "more than 0")
+	must(o.SlowStart >= 0, "origin.slow-start", o.SlowStart, "0 or more")
+	must(o.Resolve == 0 || o.Resolve >= shortest, "origin.resolve", o.Resolve, "0 or at least 10ms")
+	must(o.Host == "origin" || o.Host == "preserve", "origin.host", o.Host, "origin or preserve")
+	return errors.Join(errs...)
+}
+
+// origins returns the sites of -origin in order.
+func (o OriginOptions) origins() (sites []*site, err error) {
 	var errs []error
 	seen := map[string]bool{} // name and kind: Want.Origin must be clear
 	for _, raw := range o.Origins {
-		next, err := newOrigin(raw)
-		if err == nil && (next.url.RawQuery != "" || strings.Contains(next.url.EscapedPath(), "@")) {
-			err = errors.New("a base has no ? and no @ (in a user name or password they are written %3F and %40, and / as %2F)")
+		s, mistakes := newSite(raw)
+		if s != nil {
+			mistakes = append(mistakes, s.asOrigin(raw)...)
+			key := fmt.Sprint(s.web(), strings.ToLower(s.name))
+			if seen[key] {
+				mistakes = append(mistakes, errors.New("given twice"))
+			}
+			seen[key] = true
 		}
-		if err == nil && seen[fmt.Sprint(next.rtsp(), next.name)] {
-			err = errors.New("given twice")
-		}
-		if err != nil {
+		for _, err := range mistakes {
 			errs = append(errs, fmt.Errorf("-origin %s: %w", redactText(raw), err))
-			continue
 		}
-		seen[fmt.Sprint(next.rtsp(), next.name)] = true
-		origins = append(origins, next)
+		sites = append(sites, s)
 	}
-	return origins, errors.Join(errs...)
+	return sites, errors.Join(errs...)
 }
 
-// sources returns the sources by path.
-func (o OriginOptions) sources() (sources map[string]*origin, err error) {
+// sources returns the sites of -splitter.source in order.
+func (o OriginOptions) sources() (sites []*site, err error) {
 	var errs []error
-	sources = map[string]*origin{}
+	seen := map[string]bool{}
 	for _, raw := range o.Sources {
-		path, src, err := newSource(raw)
-		if err == nil && sources[path] != nil {
-			err = errors.New("the path is given twice")
+		s, mistakes := newSource(raw)
+		if s != nil && seen[s.source] {
+			mistakes = append(mistakes, errors.New("the path is given twice"))
 		}
-		if err != nil {
+		for _, err := range mistakes {
 			errs = append(errs, fmt.Errorf("-splitter.source %s: %w", redactText(raw), err))
-			continue
 		}
-		sources[path] = src
+		if s != nil {
+			seen[s.source] = true
+		}
+		sites = append(sites, s)
 	}
-	return sources, errors.Join(errs...)
-}
-
-// defaultPorts also says which schemes there are.
-var defaultPorts = map[string]string{"rtsp": "554", "rtsps": "322", "http": "80", "https": "443"}
-
-// newOrigin reads the URL of an origin. Its errors do not quote it: what cannot
-// be parsed may have a password anywhere.
-func newOrigin(raw string) (*origin, error) {
-	raw, options, found := strings.Cut(raw, "#")
-	if found {
-		return nil, fmt.Errorf("options behind '#' are not supported yet%s", optionNames(options))
-	}
-	u, err := url.Parse(raw)
-	if err != nil {
-		return nil, errors.New("not a URL (in a user name or password, write / ? # @ : and % as %2F %3F %23 %40 %3A and %25)")
-	}
-	port, ok := defaultPorts[u.Scheme]
-	if !ok || u.Opaque != "" {
-		return nil, fmt.Errorf("must begin with one of %s", strings.Join(slices.Sorted(maps.Keys(defaultPorts)), ":// ")+"://")
-	}
-	if u.Hostname() == "" {
-		return nil, errors.New("no host")
-	}
-	if p := u.Port(); p != "" {
-		port = p
-	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return nil, fmt.Errorf("port %s is not one of 1 to 65535", port)
-	}
-	addr := net.JoinHostPort(u.Hostname(), port)
-	return &origin{name: strings.TrimSuffix(addr+u.EscapedPath(), "/"), addr: addr, url: u}, nil
+	return sites, errors.Join(errs...)
 }
 
 // newSource reads PATH=URL. The source's name is its address alone: some cameras
 // have their password in the path.
-func newSource(raw string) (path string, o *origin, err error) {
+func newSource(raw string) (*site, []error) {
 	path, target, ok := strings.Cut(raw, "=")
 	if !ok || path == "" {
-		return "", nil, errors.New("must be PATH=URL")
+		return nil, []error{errors.New("must be PATH=URL")}
 	}
-	if path, err = proxy.CleanPath(path); err != nil {
-		return "", nil, err
+	path, err := proxy.CleanPath(path)
+	if err != nil {
+		return nil, []error{err}
 	}
-	if o, err = newOrigin(target); err != nil {
-		return "", nil, err
+	s, mistakes := newSite(target)
+	if s == nil {
+		return nil, mistakes
 	}
-	if !o.rtsp() {
-		return "", nil, errors.New("must be rtsp:// or rtsps://")
-	}
-	o.name, o.path = o.addr, path
-	return path, o, nil
-}
-
-// optionNames lists what was asked for, without values: a header may be a secret.
-func optionNames(options string) string {
-	if strings.Contains(options, "@") {
-		return " (a # in a user name or password is written %23)"
-	}
-	var names []string
-	for o := range strings.FieldsFuncSeq(options, func(r rune) bool { return strings.ContainsRune(",;&# ", r) }) {
-		name, _, _ := strings.Cut(o, "=")
-		if name != "" && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz-") == "" {
-			names = append(names, name)
-		}
-	}
-	if names == nil {
-		return ""
-	}
-	return ": " + strings.Join(names, ", ")
+	s.source = path
+	return s, append(mistakes, s.asSource()...)
 }
 
 // redactText is proxy.Redact for what may not be a URL: it leaves the scheme and
 // the host. A path would say more, but some cameras have their password in it.
+// Where a password may not have ended before the host, it leaves the scheme.
 func redactText(raw string) string {
 	scheme, rest, ok := strings.Cut(raw, "://")
-	if !ok {
-		scheme, rest = "", raw
-	} else {
+	if ok {
 		scheme += "://"
+	} else {
+		scheme, rest = "", raw
 	}
-	if u, err := url.Parse("x://" + rest); err == nil && !strings.Contains(u.EscapedPath(), "@") {
-		return scheme + u.Host
-	}
-	rest = rest[strings.LastIndexByte(rest, '@')+1:]
+	authority, behind := rest, ""
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
-		rest = rest[:i]
+		authority, behind = rest[:i], rest[i:]
 	}
-	return scheme + rest
+	if strings.Contains(behind, "@") {
+		return scheme + "***"
+	}
+	return scheme + authority[strings.LastIndexByte(authority, '@')+1:]
 }
 
 // A list is a flag that may be given more than once, or hold several URLs between

@@ -1,36 +1,76 @@
 package passthrough
 
 import (
-	"crypto/tls"
+	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
 	"time"
 )
 
-// An origin is a server with media, and what is known of it. What stands above
-// mu does not change.
+// An origin is one address of a site: a server with media. It does not change,
+// but for its state.
 type origin struct {
-	name string   // for people and Want.Origin: host:port, and the base if there is one
-	addr string   // host:port
-	url  *url.URL // with credentials; the path is the base, or a source's own
-	path string   // the one path a source is for; "" for an origin of many
-
-	mu        sync.Mutex
-	dials     uint64
-	failures  uint64 // of dials
-	up        bool   // the last dial worked
-	lastErr   string
-	lastErrAt time.Time
+	*site
+	*state
+	name string          // the site's, and @ADDR if that has several addresses
+	addr string          // to dial: the address, or host:port while that is not known
+	http *http.Transport // its own connections; nil for RTSP
 }
 
-func (o *origin) rtsp() bool { return strings.HasPrefix(o.url.Scheme, "rtsp") }
+// A state is what is known of an origin. It outlives the origin when the site's
+// name gets or loses another address, which only changes the origin's name.
+type state struct {
+	mu   *sync.Mutex   // the balancer's: a choice looks at all origins of a pool at once
+	wake chan struct{} // asks for a probe at once; capacity 1
+
+	health   health
+	told     string // the state that the log was told last
+	sessions int
+	promised int       // sessions that have chosen this origin and have not entered
+	chosen   time.Time // when it was last chosen
+
+	dials, failures            uint64
+	lastDial                   time.Time
+	lastErr                    string
+	lastErrAt                  time.Time
+	why                        string // it is down or ejected
+	probes, probeFails, ejects uint64
+	probedAt                   time.Time
+	probeTook                  time.Duration
+	checker                    Probe // used by the one that watches
+}
+
+// promiseAge is how long one who has chosen an origin may take to enter it. It
+// only has to outlast a busy scheduler.
+const promiseAge = time.Second
+
+func (b *Balancer) newState(s *site) *state {
+	return &state{mu: &b.mu, wake: make(chan struct{}, 1), told: stateIdle, checker: s.probe}
+}
+
+// newOrigin returns an origin of s. addr is where it is, its zero value for where
+// the system finds the name; one of several has it in its name.
+func (b *Balancer) newOrigin(s *site, st *state, addr netip.Addr, several bool) *origin {
+	o := &origin{site: s, state: st, name: s.name, addr: s.hostport()}
+	if addr.IsValid() {
+		o.addr = hostport(addr, s.port)
+	}
+	if several {
+		o.name += "@" + addr.String()
+	}
+	if s.web() {
+		o.http = b.newTransport(o)
+	}
+	return o
+}
 
 // target is the URL to ask this origin for; escaped is a path as it stands in a
 // URL. A source has a URL of its own, whatever it is asked for.
-func (o *origin) target(escaped string) *url.URL {
-	u := *o.url
-	if o.path != "" {
+func (s *site) target(escaped string) *url.URL {
+	u := *s.url
+	if s.source != "" {
 		return &u
 	}
 	if u.Path == "" {
@@ -39,89 +79,85 @@ func (o *origin) target(escaped string) *url.URL {
 	return u.JoinPath(escaped)
 }
 
-// tls is nil where the origin speaks in the clear.
-func (o *origin) tls() *tls.Config {
-	if o.url.Scheme != "rtsps" {
-		return nil
-	}
-	return &tls.Config{ServerName: o.url.Hostname(), MinVersion: tls.VersionTLS12}
-}
-
-// dialed remembers the outcome of a dial, and reports whether it differs from
-// the one before. The first counts as a change.
-func (o *origin) dialed(err error) (changed bool) {
+// enter counts a session or a request in progress until leave, which may be
+// called more than once.
+func (o *origin) enter() (leave func()) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	changed = o.dials == 0 || o.up != (err == nil)
-	o.dials++
-	o.up = err == nil
-	if err != nil {
-		o.failures++
-		o.remember(err.Error())
-	}
-	return changed
+	return o.count()
 }
 
-// failed remembers that a link went bad, and returns what to log of it.
-func (o *origin) failed(err error) string {
-	text := o.redact(err.Error())
+// claim is enter for sessions that heed the origin's cap. first is the one that
+// candidates put first, which has promised the place to the caller.
+func (o *origin) claim(first bool) (leave func(), ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.remember(text)
-	return text
+	if !first && o.full(time.Now()) {
+		return nil, false
+	}
+	return o.count(), true
 }
+
+// count is called with mu held.
+func (o *origin) count() (leave func()) {
+	o.sessions++
+	o.promised = max(0, o.promised-1)
+	return sync.OnceFunc(o.left)
+}
+
+func (o *origin) left() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.sessions--
+}
+
+// promise counts a session that is about to enter, so that many who choose at
+// once do not all see the same load; mu is held.
+func (o *origin) promise(now time.Time) {
+	o.promised = o.load(now) - o.sessions + 1 // load forgets the old ones
+	o.chosen = now
+}
+
+// load is the sessions there are, and those that are about to come; mu is held.
+// Promises that were not kept are forgotten.
+func (o *origin) load(now time.Time) int {
+	if now.Sub(o.chosen) > promiseAge {
+		o.promised = 0
+	}
+	return o.sessions + o.promised
+}
+
+// full is called with mu held.
+func (o *origin) full(now time.Time) bool { return o.max > 0 && o.load(now) >= o.max }
 
 // remember is called with mu held.
-func (o *origin) remember(text string) { o.lastErr, o.lastErrAt = text, time.Now() }
+func (o *origin) remember(text string, now time.Time) { o.lastErr, o.lastErrAt = text, now }
+
+// askForProbe never blocks.
+func (s *state) askForProbe() {
+	select {
+	case s.wake <- struct{}{}:
+	default: // it has been asked for
+	}
+}
 
 // redact takes the origin's secrets out of a text written elsewhere. A short
 // password may take more with it than itself; that is the lesser evil.
-func (o *origin) redact(text string) string {
+func (s *site) redact(text string) string {
 	var secrets []string
-	if q := o.url.RawQuery; q != "" {
-		secrets = append(secrets, "?"+q, "")
+	for _, q := range []string{s.url.RawQuery, s.probe.Query} {
+		if q != "" {
+			secrets = append(secrets, "?"+q, "")
+		}
 	}
-	if user := o.url.User; user != nil {
+	if user := s.url.User; user != nil {
 		secrets = append(secrets, user.String()+"@", "")
 		if password, _ := user.Password(); password != "" {
 			secrets = append(secrets, password, "***", url.QueryEscape(password), "***", url.PathEscape(password), "***")
 		}
 	}
-	if o.path != "" && len(o.url.Path) > 1 { // a source: see newSource
-		secrets = append(secrets, o.url.EscapedPath(), "/***", o.url.Path, "/***")
+	if s.source != "" && len(s.url.Path) > 1 { // see newSource
+		secrets = append(secrets, s.url.EscapedPath(), "/***", s.url.Path, "/***")
 	}
 	return strings.NewReplacer(secrets...).Replace(text)
-}
-
-// OriginStatus is what the status page shows of an origin.
-type OriginStatus struct {
-	Name        string    `json:"name"`
-	Scheme      string    `json:"scheme"`
-	Path        string    `json:"path,omitempty"` // of a source: the one path it is for
-	Dials       uint64    `json:"dials"`
-	Failures    uint64    `json:"failures"` // of dials
-	State       string    `json:"state"`    // up or down, as the last dial was; idle before the first
-	LastError   string    `json:"last_error,omitempty"`
-	LastErrorAt time.Time `json:"last_error_at,omitzero"`
-}
-
-// state is a word for the last dial; mu is held.
-func (o *origin) state() string {
-	switch {
-	case o.dials == 0:
-		return "idle"
-	case o.up:
-		return "up"
-	}
-	return "down"
-}
-
-func (o *origin) status() OriginStatus {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return OriginStatus{
-		Name: o.name, Scheme: o.url.Scheme, Path: o.path,
-		Dials: o.dials, Failures: o.failures, State: o.state(),
-		LastError: o.lastErr, LastErrorAt: o.lastErrAt,
-	}
 }

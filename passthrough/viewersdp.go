@@ -63,10 +63,10 @@ func sdpOrigin(line string) string {
 	if user == "" || strings.ContainsAny(user, ".:@") { // may be an address
 		user = "-"
 	}
-	return "o=" + user + " " + number(f[1]) + " " + number(f[2]) + " IN IP4 127.0.0.1"
+	return "o=" + user + " " + digits(f[1]) + " " + digits(f[2]) + " IN IP4 127.0.0.1"
 }
 
-func number(s string) string {
+func digits(s string) string {
 	if s == "" || strings.Trim(s, "0123456789") != "" {
 		return "0"
 	}

@@ -96,7 +96,7 @@ func balancer(t *testing.T, urls ...string) *passthrough.Balancer {
 			t.Fatal(err)
 		}
 	}
-	return passthrough.NewBalancer(*o, proxytest.Logger(t))
+	return passthrough.NewBalancer(*o, prometheus.NewRegistry(), proxytest.Logger(t))
 }
 
 // left is the next rung: it notes what it was left.

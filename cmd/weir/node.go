@@ -46,7 +46,7 @@ func newNode(c *config, log *zap.Logger, level zap.AtomicLevel) (*node, error) {
 		_, modeErr := n.addModes(c, env) // what is built here never runs
 		return nil, errors.Join(err, modeErr)
 	}
-	balancer := passthrough.NewBalancer(*c.origins, log)
+	balancer := passthrough.NewBalancer(*c.origins, reg, log)
 	n.parts = append(n.parts, admin.Named{Name: "origins", Part: balancer})
 	env.Upstream = balancer
 	handler, err := n.addModes(c, env)

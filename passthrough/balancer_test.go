@@ -7,10 +7,12 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"weir/proxy"
@@ -19,13 +21,13 @@ import (
 
 // listen returns the address of an origin that accepts connections, and a
 // channel of them.
-func listen(t *testing.T, host string) (addr string, accepted <-chan net.Conn) {
+func listen(t testing.TB, host string) (addr string, accepted <-chan net.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		t.Skipf("no %s here: %v", host, err)
 	}
-	conns := make(chan net.Conn, 16)
+	conns := make(chan net.Conn, 512)
 	done := make(chan struct{})
 	go acceptAll(l, conns, done)
 	t.Cleanup(func() {
@@ -50,16 +52,24 @@ func acceptAll(l net.Listener, conns chan<- net.Conn, done chan<- struct{}) {
 	}
 }
 
-func balancer(t *testing.T, args ...string) *Balancer {
+func balancer(t testing.TB, args ...string) *Balancer {
+	t.Helper()
+	return logging(t, zap.NewNop(), args...)
+}
+
+func logging(t testing.TB, log *zap.Logger, args ...string) *Balancer {
 	t.Helper()
 	o := parse(t, args...)
 	if err := o.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	return NewBalancer(o, zap.NewNop())
+	return NewBalancer(o, prometheus.NewPedanticRegistry(), log)
 }
 
-func dial(t *testing.T, b *Balancer, w proxy.Want) *proxy.Link {
+// inTurn makes the first pick the first origin, and the next the next.
+const inTurn = "-origin.balance=roundrobin"
+
+func dial(t testing.TB, b *Balancer, w proxy.Want) *proxy.Link {
 	t.Helper()
 	l, err := b.DialRTSP(t.Context(), w)
 	if err != nil {
@@ -83,32 +93,39 @@ func wantRefusal(t *testing.T, err error, want proxy.Reason, retry time.Duration
 
 func status(b *Balancer) []OriginStatus { return b.Status().(Status).Origins }
 
-func TestFirstOriginServes(t *testing.T) {
-	first, conns := listen(t, "127.0.0.1")
-	second, _ := listen(t, "127.0.0.1")
-	b := balancer(t, "-origin", "rtsp://u:p@"+first+"/base", "-origin", "rtsp://"+second)
+func TestLink(t *testing.T) {
+	addr, conns := listen(t, "127.0.0.1")
+	b := balancer(t, "-origin", "rtsp://u:p@"+addr+"/base")
 	l := dial(t, b, proxy.Want{Path: "/cam"})
-	if l.Origin != first+"/base" || l.URL.String() != "rtsp://u:p@"+first+"/base/cam" || l.TLS != nil || l.Peer {
+	if l.Origin != addr+"/base" || l.URL.String() != "rtsp://u:p@"+addr+"/base/cam" || l.TLS != nil || l.Peer {
 		t.Errorf("link = %s %s, TLS %v, peer %v", l.Origin, l.URL, l.TLS, l.Peer)
 	}
 	if got, want := (<-conns).RemoteAddr().String(), l.LocalAddr().String(); got != want {
 		t.Errorf("the origin sees %s, the link is %s", got, want)
+	}
+	if got := status(b)[0].Sessions; got != 1 {
+		t.Errorf("%d sessions during a link, want 1", got)
+	}
+	l.Close()
+	l.Close()
+	if got := status(b)[0].Sessions; got != 0 {
+		t.Errorf("%d sessions after it was closed twice, want 0", got)
 	}
 }
 
 func TestRefusedDialMovesOn(t *testing.T) {
 	down := proxytest.ClosedAddr(t)
 	up, _ := listen(t, "127.0.0.1")
-	b := balancer(t, "-origin", "http://"+up, "-origin", "rtsp://"+down, "-origin", "rtsp://"+up)
+	b := balancer(t, inTurn, "-origin", "http://"+up, "-origin", "rtsp://"+down, "-origin", "rtsp://"+up)
 	if got := dial(t, b, proxy.Want{Path: "/cam"}).Origin; got != up {
 		t.Errorf("origin = %s, want %s", got, up)
 	}
 	s := status(b)
-	if s[0].Name != down || s[0].State != "down" || s[0].Dials != 1 || s[0].Failures != 1 || !strings.Contains(s[0].LastError, "refused") || s[0].LastErrorAt.IsZero() {
-		t.Errorf("status of the dead origin = %+v", s[0])
+	if s[1].Name != down || s[1].State != "ejected" || s[1].Dials != 1 || s[1].Failures != 1 || !strings.Contains(s[1].LastError, "refused") || s[1].LastErrorAt.IsZero() || s[1].Sessions != 0 {
+		t.Errorf("status of the dead origin = %+v", s[1])
 	}
-	if s[1].Name != up || s[1].State != "up" || s[1].Dials != 1 || s[1].Failures != 0 || s[1].LastError != "" {
-		t.Errorf("status of the live origin = %+v", s[1])
+	if s[2].Name != up || s[2].State != "up" || s[2].Dials != 1 || s[2].Failures != 0 || s[2].LastError != "" {
+		t.Errorf("status of the live origin = %+v", s[2])
 	}
 }
 
@@ -116,11 +133,21 @@ func TestWantOriginNarrows(t *testing.T) {
 	first, _ := listen(t, "127.0.0.1")
 	second, _ := listen(t, "127.0.0.1")
 	b := balancer(t, "-origin", "rtsp://"+first, "-origin", "rtsp://"+second)
-	if got := dial(t, b, proxy.Want{Path: "/cam", Origin: second}).Origin; got != second {
-		t.Errorf("origin = %s, want %s", got, second)
+	for range 10 {
+		if got := dial(t, b, proxy.Want{Path: "/cam", Origin: second}).Origin; got != second {
+			t.Errorf("origin = %s, want %s", got, second)
+		}
+		if got := dial(t, b, proxy.Want{Path: "/cam", Avoid: []string{first}}).Origin; got != second {
+			t.Errorf("while the first is avoided: origin = %s, want %s", got, second)
+		}
+		if got := dial(t, b, proxy.Want{Path: "/cam", Origin: second, Avoid: []string{second}}).Origin; got != second {
+			t.Errorf("named and avoided: origin = %s, want %s", got, second)
+		}
 	}
 	_, err := b.DialRTSP(t.Context(), proxy.Want{Path: "/cam", Origin: "elsewhere:554"})
 	wantRefusal(t, err, proxy.NoOrigin, 0)
+	_, err = b.DialRTSP(t.Context(), proxy.Want{Path: "/cam", Avoid: []string{first, second}})
+	wantRefusal(t, err, proxy.OriginDown, 5*time.Second)
 }
 
 func TestSourceBeatsOrigins(t *testing.T) {
@@ -147,12 +174,8 @@ func TestSourceBeatsOrigins(t *testing.T) {
 func TestTargetURL(t *testing.T) {
 	f := func(base, path, want string) {
 		t.Helper()
-		o, err := newOrigin(base)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b := balancer(t)
-		l := b.link(nil, o, path)
+		b := balancer(t, "-origin", base)
+		l := b.link(nil, b.all()[0], path)
 		if got := l.URL.String(); got != want {
 			t.Errorf("%s asked for %s: %s, want %s", base, path, got, want)
 		}
@@ -174,23 +197,26 @@ func TestTargetURL(t *testing.T) {
 func TestTLS(t *testing.T) {
 	f := func(base, want string) {
 		t.Helper()
-		o, err := newOrigin(base)
-		if err != nil {
-			t.Fatal(err)
-		}
-		cfg := balancer(t).link(nil, o, "/").TLS
+		b := balancer(t, "-origin", base)
+		cfg := b.link(nil, b.all()[0], "/").TLS
 		if cfg == nil || cfg.ServerName != want || cfg.MinVersion != tls.VersionTLS12 || cfg.InsecureSkipVerify {
 			t.Errorf("%s: TLS = %+v, want server %q, at least 1.2", base, cfg, want)
 		}
 	}
 	f("rtsps://cam.example:8322/x", "cam.example")
 	f("rtsps://[::1]:8322", "::1")
+	f("rtsps://[fe80::1%25eth0]", "fe80::1")
 }
 
 func TestIPv6(t *testing.T) {
 	addr, _ := listen(t, "::1")
-	if got := dial(t, balancer(t, "-origin", "rtsp://"+addr), proxy.Want{Path: "/"}).Origin; got != addr {
+	b := balancer(t, "-origin", "rtsp://"+addr)
+	run(t, b)
+	if got := dial(t, b, proxy.Want{Path: "/"}).Origin; got != addr {
 		t.Errorf("origin = %s, want %s", got, addr)
+	}
+	if got := dial(t, b, proxy.Want{Path: "/", Origin: addr}).Origin; got != addr {
+		t.Errorf("origin by host and port = %s, want %s", got, addr)
 	}
 }
 
@@ -203,10 +229,12 @@ func TestNoOrigin(t *testing.T) {
 func TestAllOriginsDown(t *testing.T) {
 	a, c := proxytest.ClosedAddr(t), proxytest.ClosedAddr(t)
 	b := balancer(t, "-origin", "rtsp://u:s3cr@"+a, "-origin", "rtsps://u:s3cr@"+c)
-	_, err := b.DialRTSP(t.Context(), proxy.Want{Path: "/cam"})
-	r := wantRefusal(t, err, proxy.OriginDown, 5*time.Second)
-	if s := r.Error(); !strings.Contains(s, a) || !strings.Contains(s, c) || strings.Contains(s, "s3cr") {
-		t.Errorf("error = %q, want both origins and no secret", s)
+	for range 2 { // the second time they are the last resort
+		_, err := b.DialRTSP(t.Context(), proxy.Want{Path: "/cam"})
+		r := wantRefusal(t, err, proxy.OriginDown, 5*time.Second)
+		if s := r.Error(); !strings.Contains(s, a) || !strings.Contains(s, c) || strings.Contains(s, "s3cr") {
+			t.Errorf("error = %q, want both origins and no secret", s)
+		}
 	}
 }
 
@@ -229,15 +257,16 @@ func TestSilentOrigins(t *testing.T) {
 	})
 }
 
+// A viewer with little patience ends the search, but says little of the origin.
 func TestDeadlineEndsTheSearch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := balancer(t, "-origin", "rtsp://a", "-origin", "rtsp://b")
+		b := balancer(t, inTurn, "-origin", "rtsp://a", "-origin", "rtsp://b")
 		b.dial = silent
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, err := b.DialRTSP(ctx, proxy.Want{Path: "/cam"})
 		wantRefusal(t, err, proxy.OriginSlow, 5*time.Second)
-		if s := status(b); s[0].Failures != 1 || s[1].Dials != 0 {
+		if s := status(b); s[0].Failures != 1 || s[0].State != "idle" || s[1].Dials != 0 {
 			t.Errorf("after the deadline: %+v", s)
 		}
 	})
@@ -266,7 +295,22 @@ func TestViewerLeaves(t *testing.T) {
 	if _, err := b.DialRTSP(ctx, proxy.Want{Path: "/cam"}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error = %v, want context.Canceled", err)
 	}
-	if s := status(b); s[0].Dials != 0 || s[1].Dials != 0 {
-		t.Errorf("counted: %+v", s)
+	for _, s := range status(b) {
+		if s.Dials != 0 || s.Sessions != 0 || s.State != "idle" {
+			t.Errorf("counted: %+v", s)
+		}
+	}
+}
+
+// When this machine has no files left, its origins are not to blame.
+func TestOutOfFiles(t *testing.T) {
+	b := balancer(t, "-origin", "rtsp://a")
+	b.dial = func(context.Context, string, string) (net.Conn, error) {
+		return nil, &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)}
+	}
+	_, err := b.DialRTSP(t.Context(), proxy.Want{Path: "/cam"})
+	wantRefusal(t, err, proxy.OriginDown, 5*time.Second)
+	if s := status(b)[0]; s.State != "idle" || s.Failures != 1 {
+		t.Errorf("status = %+v, want a failure that changes nothing", s)
 	}
 }

@@ -1,0 +1,148 @@
+package passthrough
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"weir/proxy"
+)
+
+// Status is what the status page shows of the way to the origins.
+type Status struct {
+	Origins []OriginStatus `json:"origins"` // in the order they were given, sources last
+}
+
+// OriginStatus is what the status page shows of an origin.
+type OriginStatus struct {
+	Name     string   `json:"name"`
+	Scheme   string   `json:"scheme"`
+	Path     string   `json:"path,omitempty"`  // of a source: the one path it is for
+	Pools    []string `json:"pools,omitempty"` // path prefixes
+	Weight   int      `json:"weight"`
+	Sessions int      `json:"sessions"`         // and requests in progress
+	State    string   `json:"state"`            // idle (not tried yet), up, down or ejected
+	Reason   string   `json:"reason,omitempty"` // it is down or ejected
+
+	Dials       uint64    `json:"dials"`    // for viewers
+	Failures    uint64    `json:"failures"` // of these
+	Ejections   uint64    `json:"ejections"`
+	LastError   string    `json:"last_error,omitempty"` // of anything
+	LastErrorAt time.Time `json:"last_error_at,omitzero"`
+
+	Probe         string    `json:"probe"` // its kind, "off" if there is none
+	Probes        uint64    `json:"probes"`
+	ProbeFailures uint64    `json:"probe_failures"`
+	LastProbeAt   time.Time `json:"last_probe_at,omitzero"`
+	LastProbe     float64   `json:"last_probe_s"` // how long it took
+}
+
+// Status implements proxy.Part.
+func (b *Balancer) Status() any {
+	s := Status{Origins: []OriginStatus{}}
+	for _, o := range b.all() {
+		s.Origins = append(s.Origins, b.status(o))
+	}
+	return s
+}
+
+func (b *Balancer) status(o *origin) OriginStatus {
+	probe := o.site.probe.Kind
+	if b.opts.Check == 0 {
+		probe = "off"
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	o.health.settle(time.Now())
+	s := OriginStatus{
+		Name: o.name, Scheme: o.url.Scheme, Path: o.source, Pools: o.paths, Weight: o.weight, Sessions: o.sessions,
+		State: o.health.state(),
+		Dials: o.dials, Failures: o.failures, Ejections: o.ejects,
+		LastError: o.lastErr, LastErrorAt: o.lastErrAt,
+		Probe: probe, Probes: o.probes, ProbeFailures: o.probeFails,
+		LastProbeAt: o.probedAt, LastProbe: o.probeTook.Seconds(),
+	}
+	if !o.health.usable() {
+		s.Reason = o.why
+	}
+	return s
+}
+
+// errNone is what is wrong where there is nothing to go to.
+var errNone = errors.New("no origin is configured")
+
+// Ready implements proxy.Part. A node without a usable origin for something is
+// degraded only: what it has already, it can still give.
+func (b *Balancer) Ready() error {
+	if len(b.sites) == 0 {
+		return proxy.Degraded(errNone.Error())
+	}
+	pools := slices.Clone(b.pools)
+	for _, s := range b.sites {
+		if s.source != "" {
+			pools = append(pools, b.sources[s.source])
+		}
+	}
+	if gone := b.gone(pools); gone != "" {
+		return proxy.Degraded(gone)
+	}
+	return nil
+}
+
+// Usable returns an error that names each pool of -origin that has no usable
+// origin, and why; so it does where no origin is configured at all. Sources do not
+// count: one dead camera is no reason to send viewers of others elsewhere.
+func (b *Balancer) Usable() error {
+	if len(b.sites) == 0 {
+		return errNone
+	}
+	if gone := b.gone(b.pools); gone != "" {
+		return errors.New(gone)
+	}
+	return nil
+}
+
+// mostGone is how many pools are named.
+const mostGone = 5
+
+// gone names the pools without a usable origin, "" if there are none.
+func (b *Balancer) gone(pools []*pool) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var all []string
+	for _, p := range pools {
+		if why := p.gone(time.Now()); why != "" {
+			all = append(all, why)
+		}
+	}
+	if more := len(all) - mostGone; more > 0 {
+		all = append(all[:mostGone], fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(all, "; ")
+}
+
+// gone says why the pool has no usable origin, "" if it has one; the balancer's
+// lock is held.
+func (p *pool) gone(now time.Time) string {
+	var why []string
+	for _, o := range p.origins {
+		o.health.settle(now)
+		if o.health.usable() {
+			return ""
+		}
+		why = append(why, fmt.Sprintf("%s %s (%s)", o.name, o.health.state(), o.why))
+	}
+	return fmt.Sprintf("no origin for %s: %s", p.title(), strings.Join(why, ", "))
+}
+
+func (p *pool) title() string {
+	switch {
+	case p.source:
+		return "source " + p.path
+	case p.web:
+		return "http " + p.path
+	}
+	return "rtsp " + p.path
+}
