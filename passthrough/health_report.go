@@ -95,10 +95,12 @@ func (b *Balancer) observe(o *origin, err error, change func(now time.Time)) (te
 	case after != before:
 		o.why = text
 	}
-	told := o.told
-	o.told = after
+	news := o.told != after && (err == nil || after != stateUp) // a failure that is not believed yet is no news
+	if news {
+		o.told = after
+	}
 	b.mu.Unlock()
-	if told != after {
+	if news {
 		b.log.Info("origin "+after, zap.String("origin", o.name), reason(text))
 	}
 	return text

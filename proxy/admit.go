@@ -31,6 +31,7 @@ type Ticket interface {
 type Viewer struct {
 	Addr          netip.AddrPort
 	Protocol      string // "rtsp" or "http"
+	Secure        bool   // came in under TLS: media may not leave in the clear
 	Path          string // canonical
 	Query         string // as it came, tokens included: never to be logged or sent upstream
 	Authorization string // the header of that name, never to be logged
@@ -39,7 +40,6 @@ type Viewer struct {
 	Subject string // who the credentials say it is; "" for nobody in particular
 	Class   string // the share of the limits it may fill; "" for the lowest
 	Peer    bool   // a verified edge of this cluster
-	Secure  bool   // came by TLS
 }
 
 // Open admits everybody.

@@ -227,6 +227,7 @@ func (c *conn) pump(fd uintptr) (total int, done bool) {
 		n, err := writeSocket(fd, b)
 		if n > 0 {
 			total += n
+			c.Sent(n) // it has gone past the connection that counts
 			c.took(n)
 		}
 		if err != nil {
@@ -272,7 +273,6 @@ func (c *conn) chunk() []byte {
 
 // took notes that n bytes of the last chunk have been written.
 func (c *conn) took(n int) {
-	c.Sent(n)
 	if len(c.out) > 0 {
 		if c.out = c.out[n:]; len(c.out) == 0 {
 			c.giveBack()

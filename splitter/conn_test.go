@@ -159,7 +159,7 @@ func newRig(t *testing.T, l line) *rig {
 	if l.plain {
 		tcp = nil
 	}
-	rc := proxy.NewRTSPConn(server, &wire.Request{}, v, tcp, func(n int) { r.counted.Add(int64(n)) })
+	rc := proxy.NewRTSPConn(countedConn{server, &r.counted}, &wire.Request{}, v, tcp, func(n int) { r.counted.Add(int64(n)) })
 	r.conn = newConn(t.Context(), s, rc)
 	r.conn.waited = func(fd uintptr) bool { r.parked.Add(1); return r.conn.waitPump(fd) }
 	t.Cleanup(func() { r.conn.Close(); r.conn.work.Wait() })
@@ -281,6 +281,18 @@ func eachLine(t *testing.T, test func(t *testing.T, l line)) {
 	for name, l := range lines {
 		t.Run(name, func(t *testing.T) { t.Parallel(); test(t, l) })
 	}
+}
+
+// A countedConn counts what is written to it, as front's do.
+type countedConn struct {
+	net.Conn
+	n *atomic.Int64
+}
+
+func (c countedConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.n.Add(int64(n))
+	return n, err
 }
 
 // A viewer who reads slowly gets every frame and every answer whole, in order,

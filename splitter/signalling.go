@@ -176,6 +176,9 @@ func (h *signalling) newSession(c *conn, ctx *gortsplib.ServerHandlerOnSetupCtx)
 // offer is the transport that gortsplib is going to take: the first of the
 // viewer's that can be had. It checks what gortsplib does not.
 func (h *signalling) offer(ctx *gortsplib.ServerHandlerOnSetupCtx) (*headers.Transport, base.StatusCode) {
+	if connOf(ctx.Conn).Viewer.Secure && ctx.Transport != gortsplib.TransportTCP {
+		return nil, base.StatusUnsupportedTransport // media would leave in the clear
+	}
 	var offers headers.Transports
 	if err := offers.Unmarshal(ctx.Request.Header["Transport"]); err != nil {
 		return nil, base.StatusBadRequest

@@ -31,6 +31,7 @@ func TestScripts(t *testing.T) {
 		Setup: freePorts,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"await": await, "signal": sendSignal, "rtsp": rtsp, "get": get, "jsonnum": jsonnum, "lines": lines,
+			"certify": certify, "h2": h2,
 		},
 		Condition: func(cond string) (bool, error) {
 			if name, ok := strings.CutPrefix(cond, "have:"); ok {
@@ -42,10 +43,10 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// freePorts gives scripts addresses on which nobody listens: $RTSP $HTTP $ADMIN
-// $ORIGIN and the even $UDP.
+// freePorts gives scripts addresses on which nobody listens: $RTSP $HTTP $RTSPS
+// $HTTPS $ADMIN $ORIGIN and the even $UDP.
 func freePorts(env *testscript.Env) error {
-	for _, name := range []string{"RTSP", "HTTP", "ADMIN", "ORIGIN", "RTSP2", "HTTP2", "ADMIN2"} {
+	for _, name := range []string{"RTSP", "HTTP", "RTSPS", "HTTPS", "ADMIN", "ORIGIN", "RTSP2", "HTTP2", "ADMIN2"} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return err

@@ -73,15 +73,16 @@ func TestPlayerSurvivesOutage(t *testing.T) {
 	}
 }
 
-// startEdge runs an edge and its origin in this process until the test ends.
-func startEdge(t *testing.T) (*node, *origintest.Origin) {
+// startEdge runs an edge, with more flags, and its origin in this process until
+// the test ends.
+func startEdge(t *testing.T, more ...string) (*node, *origintest.Origin) {
 	t.Helper()
 	origin, err := origintest.New(origintest.Options{Addr: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := newConfig("weir", os.Stderr)
-	err = c.parse([]string{"-rtsp", "127.0.0.1:0", "-http", "", "-admin", "127.0.0.1:0", "-splitter.udp", "127.0.0.1:0", "-origin", origin.URL()})
+	err = c.parse(append([]string{"-rtsp", "127.0.0.1:0", "-http", "", "-admin", "127.0.0.1:0", "-splitter.udp", "127.0.0.1:0", "-origin", origin.URL()}, more...))
 	if err != nil {
 		t.Fatal(err)
 	}

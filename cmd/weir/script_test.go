@@ -126,6 +126,7 @@ const patience = 20 * time.Second
 //	await tcp ADDR              somebody listens
 //	await refused ADDR          nobody does any more
 //	await http URL STATUS TEXT  an answer of that status holds TEXT
+//	await certificate ADDR NAME  the certificate of NAME is shown there
 func await(ts *testscript.TestScript, neg bool, args []string) {
 	var so func() (bool, string)
 	switch {
@@ -135,10 +136,12 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 		so = func() (bool, string) { err := dial(args[1]); return err == nil, fmt.Sprint(err) }
 	case len(args) == 2 && args[0] == "refused":
 		so = func() (bool, string) { err := dial(args[1]); return err != nil, fmt.Sprint(err) }
+	case len(args) == 3 && args[0] == "certificate":
+		so = func() (bool, string) { return shows(args[1], args[2]) }
 	case len(args) == 4 && args[0] == "http":
 		so = func() (bool, string) { return holds(args[1], args[2], args[3]) }
 	default:
-		ts.Fatalf("usage: await tcp|refused addr, await http url status text")
+		ts.Fatalf("usage: await tcp|refused addr, await certificate addr name, await http url status text")
 	}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

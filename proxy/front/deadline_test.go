@@ -198,7 +198,7 @@ func TestReadDeadlineMeetsRead(t *testing.T) {
 	defer near.Close()
 	defer far.Close()
 	m := &meeting{Conn: far, entered: make(chan struct{}), passed: make(chan struct{})}
-	c := &rtspConn{conn: &conn{Conn: m, l: &listener{}}, idle: time.Second}
+	c := &rtspConn{Conn: m, socket: &conn{Conn: m, l: &listener{}}, idle: time.Second}
 	start, read := time.Now(), make(chan error)
 	go func() { read <- drainReads(c) }()
 	<-m.entered                   // Read is about to set the idle deadline

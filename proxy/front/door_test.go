@@ -57,16 +57,17 @@ type door struct {
 	done chan struct{}      // closed when Run has returned
 	// Where viewers dial; in a bubble, where sockets do not wait for the fake
 	// clock, these are pipes.
-	dialRTSP, dialHTTP func() (net.Conn, error)
-	patience           time.Duration // of clients; 0 is none
+	dialRTSP, dialHTTP   func() (net.Conn, error)
+	dialRTSPS, dialHTTPS func() (net.Conn, error) // TLS is the client's to begin
+	patience             time.Duration            // of clients; 0 is none
 }
 
 // open runs a front on real sockets.
 func open(t testing.TB, l ladder, change ...func(*Config)) *door {
 	t.Helper()
 	d := build(t, l, change...)
-	d.dialRTSP = func() (net.Conn, error) { return net.Dial("tcp", d.RTSPAddr().String()) }
-	d.dialHTTP = func() (net.Conn, error) { return net.Dial("tcp", d.HTTPAddr().String()) }
+	d.dialRTSP, d.dialHTTP = onSockets(d.rtsp), onSockets(d.http)
+	d.dialRTSPS, d.dialHTTPS = onSockets(d.rtsps), onSockets(d.https)
 	d.patience = 5 * time.Second
 	d.start(t)
 	return d
@@ -77,6 +78,7 @@ func openPipes(t testing.TB, l ladder, change ...func(*Config)) *door {
 	t.Helper()
 	d := build(t, l, change...)
 	d.dialRTSP, d.dialHTTP = onPipes(d.rtsp), onPipes(d.http)
+	d.dialRTSPS, d.dialHTTPS = onPipes(d.rtsps), onPipes(d.https)
 	d.start(t)
 	return d
 }
@@ -203,8 +205,15 @@ type pipes struct {
 	once   sync.Once
 }
 
-// onPipes makes l listen without sockets, and returns how to dial it.
+func onSockets(l *listener) (dial func() (net.Conn, error)) {
+	return func() (net.Conn, error) { return net.Dial("tcp", l.Addr().String()) }
+}
+
+// onPipes makes l, if it is on, listen without sockets, and returns how to dial it.
 func onPipes(l *listener) (dial func() (net.Conn, error)) {
+	if l == nil {
+		return nil
+	}
 	l.Listener.Close() //nolint:errcheck // it is not used
 	p := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
 	l.Listener = p

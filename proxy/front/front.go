@@ -1,7 +1,8 @@
-// Package front is the viewers' door: it listens, answers RTSP OPTIONS by
-// itself, reads the first request that names something, asks the gate, and
-// hands the connection or request to the ladder. It counts bytes, keeps
-// deadlines on those who send nothing, and lets viewers go when the node drains.
+// Package front is the viewers' door: it listens, ends TLS, answers RTSP OPTIONS
+// by itself, reads the first request that names something, asks the gate, and
+// hands the connection or request to the ladder. It counts bytes as they stand
+// on the wire, keeps deadlines on those who send nothing, and lets viewers go
+// when the node drains.
 //
 // It knows nothing of media. Limits: an RTSP message of 8 KiB a line, 32 KiB of
 // header and 256 KiB of body (package wire); an HTTP header of 64 KiB.
@@ -9,9 +10,8 @@ package front
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
-	"flag"
-	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -22,55 +22,6 @@ import (
 
 	"weir/proxy"
 )
-
-// Options are the flags of the front.
-type Options struct {
-	// HTTP and RTSP are the addresses to listen on; empty turns one off.
-	HTTP, RTSP string // default :8080 and :8554
-	// FirstByte is how long a new connection may take to send its first request.
-	// Too little refuses viewers on bad lines, too much lets silent connections pile up.
-	FirstByte time.Duration // default 10s
-	// Idle is how long an RTSP connection may carry nothing in either direction,
-	// and an HTTP one wait for its next request. Less than 2m cuts paused players
-	// between two of their keep-alives, much keeps those who have gone silently.
-	Idle time.Duration // default 2m
-	// DrainNotice is how long the node says that it is going before it stops
-	// accepting: as long as load balancers need to see it.
-	DrainNotice time.Duration // default 5s
-	// DrainTimeout is how long viewers may stay after that. The last tenth of it
-	// is spent closing those who are left, one by one.
-	DrainTimeout time.Duration // default 5m
-}
-
-// Flags declares the front's flags.
-func Flags(fs *flag.FlagSet) *Options {
-	o := &Options{}
-	fs.StringVar(&o.HTTP, "http", ":8080", "viewers' HTTP `address`; empty turns it off")
-	fs.StringVar(&o.RTSP, "rtsp", ":8554", "viewers' RTSP `address`; empty turns it off")
-	fs.DurationVar(&o.FirstByte, "front.first-byte", 10*time.Second, "how long a new connection may take to send its first request; too little refuses viewers on bad lines, too much lets silent connections pile up")
-	fs.DurationVar(&o.Idle, "front.idle", 2*time.Minute, "how long an RTSP connection may carry nothing in either direction, and an HTTP one wait for its next request; under 2m cuts paused players between keep-alives, much keeps those who have gone silently")
-	fs.DurationVar(&o.DrainNotice, "drain.notice", 5*time.Second, "after SIGTERM, how long the node says it is going before it stops accepting; less than a load balancer's check interval loses viewers, more makes restarts slow")
-	fs.DurationVar(&o.DrainTimeout, "drain.timeout", 5*time.Minute, "after the notice, how long viewers may stay; little cuts them, much keeps the old node; the last tenth is spent closing who is left, one by one")
-	return o
-}
-
-// Validate reports all mistakes at once, each with its flag.
-func (o *Options) Validate() error {
-	var errs []error
-	if o.HTTP == "" && o.RTSP == "" {
-		errs = append(errs, errors.New("-http and -rtsp are both empty: nobody could come in"))
-	}
-	check := func(bad bool, name string, d time.Duration, want string) {
-		if bad {
-			errs = append(errs, fmt.Errorf("%s %v: must %s", name, d, want))
-		}
-	}
-	check(o.FirstByte <= 0, "-front.first-byte", o.FirstByte, "be more than 0")
-	check(o.Idle <= 0, "-front.idle", o.Idle, "be more than 0")
-	check(o.DrainNotice < 0, "-drain.notice", o.DrainNotice, "not be negative")
-	check(o.DrainTimeout < 0, "-drain.timeout", o.DrainTimeout, "not be negative")
-	return errors.Join(errs...)
-}
 
 // Config is what a Front is made of besides its flags.
 type Config struct {
@@ -85,7 +36,9 @@ type Config struct {
 type Front struct {
 	cfg          Config
 	log          *zap.Logger
-	http, rtsp   *listener // nil if off
+	pair         *keyPair  // nil without TLS
+	http, https  *listener // nil if off
+	rtsp, rtsps  *listener
 	draining     atomic.Bool
 	drainTimeout atomic.Int64 // ns
 
@@ -99,26 +52,55 @@ var (
 	_ proxy.Drainer = (*Front)(nil)
 )
 
-// New binds the listeners.
+// New reads the certificate and binds the listeners.
 func New(cfg Config) (*Front, error) {
 	f := &Front{cfg: cfg, log: cfg.Log.Named("front"), viewers: map[any]context.CancelFunc{}}
 	f.drainTimeout.Store(int64(cfg.DrainTimeout))
-	var err error
-	if f.rtsp, err = listen("rtsp", cfg.RTSP, cfg, f.log); err != nil {
-		return nil, err
+	if cfg.secure() {
+		var err error
+		if f.pair, err = readKeyPair(cfg.Cert, cfg.Key, f.log); err != nil {
+			return nil, err
+		}
+		f.pair.register(cfg.Metrics)
 	}
-	if f.http, err = listen("http", cfg.HTTP, cfg, f.log); err != nil {
-		f.rtsp.Close()
+	if err := f.bind(); err != nil {
+		for _, l := range []*listener{f.rtsp, f.http, f.rtsps, f.https} {
+			l.Close() //nolint:errcheck // nobody has come in
+		}
 		return nil, err
 	}
 	return f, nil
 }
 
+func (f *Front) bind() (err error) {
+	for _, b := range []struct {
+		to             **listener
+		protocol, addr string
+		tls            *tls.Config
+	}{
+		{&f.rtsp, "rtsp", f.cfg.RTSP, nil},
+		{&f.http, "http", f.cfg.HTTP, nil},
+		{&f.rtsps, "rtsps", f.cfg.RTSPS, f.pair.config()},
+		{&f.https, "https", f.cfg.HTTPS, f.pair.config("h2", "http/1.1")},
+	} {
+		if *b.to, err = f.listen(b.protocol, b.addr, b.tls); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // HTTPAddr is the address bound for HTTP; nil if off.
 func (f *Front) HTTPAddr() net.Addr { return f.http.addr() }
 
+// HTTPSAddr is the address bound for HTTP under TLS; nil if off.
+func (f *Front) HTTPSAddr() net.Addr { return f.https.addr() }
+
 // RTSPAddr is the address bound for RTSP; nil if off.
 func (f *Front) RTSPAddr() net.Addr { return f.rtsp.addr() }
+
+// RTSPSAddr is the address bound for RTSP under TLS; nil if off.
+func (f *Front) RTSPSAddr() net.Addr { return f.rtsps.addr() }
 
 // Run serves until ctx is done; then it stops accepting, lets viewers go on up
 // to the drain timeout, closes the last ones spread over time, and returns.
@@ -127,26 +109,28 @@ func (f *Front) Run(ctx context.Context) error {
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var wg, accepting sync.WaitGroup
-	served := make(chan error, 1) // HTTP's end
-	if f.rtsp != nil {
-		accepting.Go(func() { f.acceptRTSP(serving, &wg) })
+	for _, l := range []*listener{f.rtsp, f.rtsps} {
+		accepting.Go(func() { f.acceptRTSP(serving, l, &wg) })
+	}
+	if f.pair != nil {
+		wg.Go(func() { f.pair.watch(serving) })
 	}
 	srv := f.httpServer(serving)
-	if f.http != nil {
-		go func() { served <- serveHTTP(srv, f.http) }()
-	} else {
-		served <- nil
-	}
-	f.log.Info("started", zap.Stringer("rtsp", addrString{f.rtsp}), zap.Stringer("http", addrString{f.http}))
+	served := make(chan error, 2) // the end of HTTP and of HTTPS
+	go serveHTTP(srv, f.http, served)
+	go serveHTTP(srv, f.https, served)
+	f.log.Info("started", zap.Stringer("rtsp", addrString{f.rtsp}), zap.Stringer("http", addrString{f.http}),
+		zap.Stringer("rtsps", addrString{f.rtsps}), zap.Stringer("https", addrString{f.https}))
 	<-ctx.Done()
 	f.Drain()
 	f.rtsp.Close()
+	f.rtsps.Close()
 	accepting.Wait() // the last one who came in is among those to be waited for
 	f.leave(srv)
 	stop()
 	wg.Wait()
 	<-f.gone() // net/http waits for no handler whose connection it has closed
-	err := <-served
+	err := errors.Join(<-served, <-served)
 	f.log.Info("stopped")
 	return err
 }
@@ -158,10 +142,15 @@ func (f *Front) Drain() { f.draining.Store(true) }
 // a person at a terminal does not wait for minutes.
 func (f *Front) SetDrainTimeout(d time.Duration) { f.drainTimeout.Store(int64(d)) }
 
-// Ready implements proxy.Part: the listeners are bound from New on.
+// Ready implements proxy.Part: the listeners are bound from New on. A certificate
+// that viewers refuse is no reason to send them all elsewhere: the other edges
+// have the same one.
 func (f *Front) Ready() error {
-	if f.draining.Load() {
+	switch {
+	case f.draining.Load():
 		return errors.New("draining")
+	case f.pair != nil:
+		return f.pair.ready()
 	}
 	return nil
 }
@@ -169,10 +158,13 @@ func (f *Front) Ready() error {
 // Status implements proxy.Part.
 func (f *Front) Status() any {
 	return struct {
-		RTSP     *listenerStatus `json:"rtsp,omitempty"`
-		HTTP     *listenerStatus `json:"http,omitempty"`
-		Draining bool            `json:"draining"`
-	}{f.rtsp.status(), f.http.status(), f.draining.Load()}
+		RTSP        *listenerStatus `json:"rtsp,omitempty"`
+		HTTP        *listenerStatus `json:"http,omitempty"`
+		RTSPS       *listenerStatus `json:"rtsps,omitempty"`
+		HTTPS       *listenerStatus `json:"https,omitempty"`
+		Certificate *keyPairStatus  `json:"certificate,omitempty"`
+		Draining    bool            `json:"draining"`
+	}{f.rtsp.status(), f.http.status(), f.rtsps.status(), f.https.status(), f.pair.status(), f.draining.Load()}
 }
 
 type addrString struct{ l *listener }

@@ -3,36 +3,71 @@ package front
 import (
 	"context"
 	"errors"
+	"log"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"strings"
 
-	"go.uber.org/zap"
-
 	"weir/proxy"
 )
 
 const maxHTTPHeader = 64 << 10
 
+// httpServer serves both HTTP and HTTPS. Under TLS there is HTTP/2, where a
+// handler's write deadline cannot free a connection whose socket takes nothing:
+// that is what WriteByteTimeout is for.
 func (f *Front) httpServer(ctx context.Context) *http.Server {
-	errorLog, _ := zap.NewStdLogAt(f.log, zap.WarnLevel) // fails for an unknown level only
-	return &http.Server{
+	srv := &http.Server{
 		Handler:           http.HandlerFunc(f.serveHTTP),
-		ReadHeaderTimeout: f.cfg.FirstByte,
+		ReadHeaderTimeout: f.cfg.FirstByte, // the handshake's, too
 		IdleTimeout:       f.cfg.Idle,
 		MaxHeaderBytes:    maxHTTPHeader,
+		HTTP2:             &http.HTTP2Config{WriteByteTimeout: f.cfg.Idle},
 		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ErrorLog:          errorLog,
+		ErrorLog:          log.New(httpErrors{f}, "", 0),
 	}
+	if f.https != nil {
+		srv.TLSConfig = f.https.tls
+	}
+	return srv
 }
 
-func serveHTTP(srv *http.Server, l net.Listener) error {
-	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return err
+// serveHTTP serves a listener, if it is on, until srv is shut down.
+func serveHTTP(srv *http.Server, l *listener, done chan<- error) {
+	var err error
+	switch {
+	case l == nil:
+	case l.tls != nil:
+		err = srv.ServeTLS(l, "", "")
+	default:
+		err = srv.Serve(l)
 	}
-	return nil
+	if errors.Is(err, http.ErrServerClosed) {
+		err = nil
+	}
+	done <- err
+}
+
+// httpErrors takes what net/http has to say: a handler's panic above all, and
+// handshakes that failed, which it tells nobody else.
+type httpErrors struct{ f *Front }
+
+// Write implements io.Writer; b is one message.
+func (e httpErrors) Write(b []byte) (int, error) {
+	text := strings.TrimSpace(string(b))
+	failure, handshake := strings.CutPrefix(text, "http: TLS handshake error from ")
+	switch {
+	case handshake && strings.HasSuffix(failure, ": EOF"): // see conn.handshake
+	case handshake:
+		e.f.https.handshakeFailed(failure)
+	case strings.HasPrefix(text, "http2: server: error reading preface"): // more of the internet's noise
+		e.f.log.Debug(text)
+	default:
+		e.f.log.Warn(text)
+	}
+	return len(b), nil
 }
 
 // serveHTTP brings a request into the shape that modes expect.
@@ -68,6 +103,7 @@ func httpViewer(r *http.Request, path string) *proxy.Viewer {
 	return &proxy.Viewer{
 		Addr:          netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()),
 		Protocol:      "http",
+		Secure:        r.TLS != nil,
 		Path:          path,
 		Query:         r.URL.RawQuery,
 		Authorization: r.Header.Get("Authorization"),

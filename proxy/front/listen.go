@@ -1,6 +1,7 @@
 package front
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -19,12 +20,14 @@ import (
 // carry. It survives running out of file descriptors.
 type listener struct {
 	net.Listener
+	tls  *tls.Config // nil for none
 	gate proxy.Admitter
 	log  *zap.Logger
 
 	open           atomic.Int64
 	total, refused atomic.Uint64
-	in, out        atomic.Uint64 // bytes
+	failed         atomic.Uint64 // handshakes
+	in, out        atomic.Uint64 // bytes, under TLS those of TLS
 }
 
 type listenerStatus struct {
@@ -34,10 +37,11 @@ type listenerStatus struct {
 	Refused  uint64 `json:"refused_total"`
 	InBytes  uint64 `json:"in_bytes"`
 	OutBytes uint64 `json:"out_bytes"`
+	Failed   uint64 `json:"handshake_failures_total,omitempty"`
 }
 
 // listen returns nil without an error for an empty address.
-func listen(protocol, addr string, cfg Config, log *zap.Logger) (*listener, error) {
+func (f *Front) listen(protocol, addr string, secure *tls.Config) (*listener, error) {
 	if addr == "" {
 		return nil, nil
 	}
@@ -45,8 +49,8 @@ func listen(protocol, addr string, cfg Config, log *zap.Logger) (*listener, erro
 	if err != nil {
 		return nil, fmt.Errorf("listen for %s on %s: %w (choose another with -%s)", protocol, addr, errors.Unwrap(err), protocol)
 	}
-	ln := &listener{Listener: l, gate: cfg.Gate, log: log.With(zap.String("protocol", protocol))}
-	ln.register(protocol, cfg.Metrics)
+	ln := &listener{Listener: l, tls: secure, gate: f.cfg.Gate, log: f.log.With(zap.String("protocol", protocol))}
+	ln.register(protocol, f.cfg.Metrics)
 	return ln, nil
 }
 
@@ -60,6 +64,9 @@ func (l *listener) register(protocol string, reg prometheus.Registerer) {
 	counter("weir_front_refused_total", "Connections closed at once because the gate refused them.", &l.refused)
 	counter("weir_front_received_bytes_total", "Bytes from viewers.", &l.in)
 	counter("weir_front_sent_bytes_total", "Bytes to viewers.", &l.out)
+	if l.tls != nil {
+		counter("weir_front_handshake_failures_total", "Connections with which TLS was not agreed on.", &l.failed)
+	}
 	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "weir_front_connections", Help: "Connections open."},
 		func() float64 { return float64(l.open.Load()) }))
 }
@@ -85,7 +92,7 @@ func (l *listener) status() *listenerStatus {
 	if l == nil {
 		return nil
 	}
-	return &listenerStatus{l.Addr().String(), l.open.Load(), l.total.Load(), l.refused.Load(), l.in.Load(), l.out.Load()}
+	return &listenerStatus{l.Addr().String(), l.open.Load(), l.total.Load(), l.refused.Load(), l.in.Load(), l.out.Load(), l.failed.Load()}
 }
 
 // Accept implements net.Listener; the connections are *conn. The only error is

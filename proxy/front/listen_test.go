@@ -71,7 +71,7 @@ func figures(t *testing.T, reg prometheus.Gatherer, protocol string) map[string]
 	all := map[string]float64{}
 	for _, f := range families {
 		for _, m := range f.Metric {
-			if l := m.Label[0]; l.GetName() == "protocol" && l.GetValue() == protocol {
+			if l := m.Label; len(l) == 1 && l[0].GetName() == "protocol" && l[0].GetValue() == protocol {
 				all[strings.TrimPrefix(f.GetName(), "weir_front_")] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
 			}
 		}
@@ -127,7 +127,7 @@ func TestStatus(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, a := range []net.Addr{d.RTSPAddr(), d.HTTPAddr()} {
+		for _, a := range []net.Addr{d.RTSPAddr(), d.HTTPAddr(), d.RTSPSAddr(), d.HTTPSAddr()} {
 			if a != nil {
 				b = []byte(strings.Replace(string(b), a.String(), "ADDR", 1))
 			}
@@ -135,11 +135,15 @@ func TestStatus(t *testing.T) {
 		if string(b) != want {
 			t.Errorf("status %s, want %s", b, want)
 		}
-		d.rtsp.Close() //nolint:errcheck // never run
-		d.http.Close() //nolint:errcheck // never run
+		for _, l := range []*listener{d.rtsp, d.http, d.rtsps, d.https} {
+			l.Close() //nolint:errcheck // never run
+		}
 	}
 	zero := `{"address":"ADDR","connections":0,"connections_total":0,"refused_total":0,"in_bytes":0,"out_bytes":0}`
 	f(func(*Config) {}, `{"rtsp":`+zero+`,"http":`+zero+`,"draining":false}`)
 	f(func(c *Config) { c.HTTP = "" }, `{"rtsp":`+zero+`,"draining":false}`)
 	f(func(c *Config) { c.RTSP = "" }, `{"http":`+zero+`,"draining":false}`)
+	secure, _ := underTLS(t)
+	f(func(c *Config) { secure(c); c.RTSP, c.HTTP = "", "" },
+		`{"rtsps":`+zero+`,"https":`+zero+`,"certificate":{"not_after":"2099-01-01T00:00:00Z"},"draining":false}`)
 }

@@ -26,12 +26,16 @@ func TestFlags(t *testing.T) {
 			t.Errorf("%q: %+v, %v, want %+v", args, *o, o.Validate(), want)
 		}
 	}
-	def := Options{":8080", ":8554", 10 * time.Second, 2 * time.Minute, 5 * time.Second, 5 * time.Minute}
+	def := Options{HTTP: ":8080", RTSP: ":8554",
+		FirstByte: 10 * time.Second, Idle: 2 * time.Minute, DrainNotice: 5 * time.Second, DrainTimeout: 5 * time.Minute}
 	f("", def)
 	def.HTTP, def.DrainNotice = "", 0
 	f("-http= -drain.notice 0s", def)
 	f("-http= -rtsp :1 -front.first-byte 2s -front.idle 3s -drain.notice 4s -drain.timeout 0s",
-		Options{"", ":1", 2 * time.Second, 3 * time.Second, 4 * time.Second, 0})
+		Options{RTSP: ":1", FirstByte: 2 * time.Second, Idle: 3 * time.Second, DrainNotice: 4 * time.Second})
+	f("-http= -rtsp= -https :1 -rtsps :2 -tls.cert a.pem -tls.key b.pem -drain.notice 0s",
+		Options{HTTPS: ":1", RTSPS: ":2", Cert: "a.pem", Key: "b.pem",
+			FirstByte: 10 * time.Second, Idle: 2 * time.Minute, DrainTimeout: 5 * time.Minute})
 }
 
 func TestUsage(t *testing.T) {
@@ -60,9 +64,18 @@ func TestValidate(t *testing.T) {
 	}
 	f(Options{RTSP: ":1", FirstByte: 1, Idle: 1}, "<nil>")
 	f(Options{HTTP: ":1", FirstByte: 1, Idle: 1}, "<nil>")
-	f(Options{FirstByte: 1, Idle: 1}, "-http and -rtsp are both empty: nobody could come in")
+	f(Options{HTTPS: ":1", Cert: "a", Key: "b", FirstByte: 1, Idle: 1}, "<nil>")
+	f(Options{RTSPS: ":1", Cert: "a", Key: "b", FirstByte: 1, Idle: 1}, "<nil>")
+	f(Options{RTSPS: ":1", Cert: "a", FirstByte: 1, Idle: 1}, "-tls.key is empty: -https and -rtsps need it")
+	f(Options{HTTPS: ":1"}, strings.Join([]string{
+		"-tls.cert is empty: -https and -rtsps need it",
+		"-tls.key is empty: -https and -rtsps need it",
+		"-front.first-byte 0s: must be more than 0",
+		"-front.idle 0s: must be more than 0",
+	}, "\n"))
+	f(Options{FirstByte: 1, Idle: 1}, "-http, -rtsp, -https and -rtsps are all empty: nobody could come in")
 	f(Options{FirstByte: -1, DrainNotice: -2, DrainTimeout: -3 * time.Second}, strings.Join([]string{
-		"-http and -rtsp are both empty: nobody could come in",
+		"-http, -rtsp, -https and -rtsps are all empty: nobody could come in",
 		"-front.first-byte -1ns: must be more than 0",
 		"-front.idle 0s: must be more than 0",
 		"-drain.notice -2ns: must not be negative",

@@ -15,10 +15,11 @@ import (
 	"weir/proxy/wire"
 )
 
-// acceptRTSP serves each connection on a goroutine of its own, counted by wg.
-func (f *Front) acceptRTSP(ctx context.Context, wg *sync.WaitGroup) {
-	for {
-		nc, err := f.rtsp.Accept()
+// acceptRTSP serves each connection of a listener, if it is on, on a goroutine of
+// its own, counted by wg.
+func (f *Front) acceptRTSP(ctx context.Context, l *listener, wg *sync.WaitGroup) {
+	for l != nil {
+		nc, err := l.Accept()
 		if err != nil {
 			return
 		}
@@ -35,9 +36,14 @@ func (f *Front) acceptRTSP(ctx context.Context, wg *sync.WaitGroup) {
 }
 
 func (f *Front) serveRTSP(ctx context.Context, c *conn) {
-	rc := &rtspConn{conn: c, idle: f.cfg.Idle}
-	stop := context.AfterFunc(ctx, func() { c.Close() })
-	first, err := f.firstRequest(rc)
+	by := time.Now().Add(f.cfg.FirstByte)
+	stream, err := c.handshake(ctx, by)
+	if err != nil {
+		return
+	}
+	rc := &rtspConn{Conn: stream, socket: c, idle: f.cfg.Idle}
+	stop := context.AfterFunc(ctx, func() { rc.Close() })
+	first, err := f.firstRequest(rc, by)
 	if !stop() {
 		return
 	}
@@ -58,15 +64,15 @@ func (f *Front) serveRTSP(ctx context.Context, c *conn) {
 		f.answer(rc, proxy.Refused(err).Response(first))
 		return
 	}
-	f.cfg.Handler.ServeRTSP(ctx, proxy.NewRTSPConn(rc, first, v, c.tcp, c.sent))
+	f.cfg.Handler.ServeRTSP(ctx, proxy.NewRTSPConn(rc, first, v, c.below(), c.sent))
 }
 
 // firstRequest answers OPTIONS until another request comes; that one and all
-// behind it will be read from c again.
-func (f *Front) firstRequest(c *rtspConn) (*wire.Request, error) {
+// behind it will be read from c again. The first of all has to come in time.
+func (f *Front) firstRequest(c *rtspConn, by time.Time) (*wire.Request, error) {
 	br := bufio.NewReaderSize(c, 4096)
 	r := wire.NewReader(br)
-	c.SetReadDeadline(time.Now().Add(f.cfg.FirstByte)) //nolint:errcheck // the read says it
+	c.SetReadDeadline(by) //nolint:errcheck // the read says it
 	for {
 		m, err := r.Next()
 		if err != nil {
@@ -124,6 +130,7 @@ func rtspViewer(c *conn, req *wire.Request) (*proxy.Viewer, error) {
 	return &proxy.Viewer{
 		Addr:          address(c.RemoteAddr()),
 		Protocol:      "rtsp",
+		Secure:        c.l.tls != nil,
 		Path:          path,
 		Query:         query,
 		Authorization: req.Header.Get("Authorization"),
@@ -131,13 +138,14 @@ func rtspViewer(c *conn, req *wire.Request) (*proxy.Viewer, error) {
 	}, nil
 }
 
-// An rtspConn is a conn that reads its first request again, and fails a Read
+// An rtspConn is a connection that reads its first request again, and fails a Read
 // when nothing has moved in either direction for the idle time: RTSP has no
 // limit of its own, and a paused or dead player would stay for ever.
 type rtspConn struct {
-	*conn
-	idle   time.Duration
-	replay []byte // to be read before the rest; used by the reading goroutine
+	net.Conn // the socket, or TLS over it: nothing may be written past that
+	socket   *conn
+	idle     time.Duration
+	replay   []byte // to be read before the rest; used by the reading goroutine
 
 	mu    sync.Mutex // also held while the socket's deadline is set: the last to come must know best
 	limit time.Time  // the caller's read deadline; zero for none
@@ -153,16 +161,16 @@ func (c *rtspConn) Read(b []byte) (int, error) {
 		return n, nil
 	}
 	for {
-		moved := c.moved.Load()
+		moved := c.socket.moved.Load()
 		c.mu.Lock()
 		err := c.arm()
 		c.mu.Unlock()
 		if err != nil {
 			return 0, err
 		}
-		n, err := c.conn.Read(b)
+		n, err := c.Conn.Read(b)
 		over := errors.Is(err, os.ErrDeadlineExceeded)
-		if n > 0 || !over || c.moved.Load() == moved || c.pastLimit() {
+		if n > 0 || !over || c.socket.moved.Load() == moved || c.pastLimit() {
 			return n, err
 		}
 	}
