@@ -23,6 +23,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -50,6 +51,8 @@ type Balancer struct {
 	// Replaced by tests of faults.
 	dial   func(ctx context.Context, network, addr string) (net.Conn, error)
 	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+
+	resumed atomic.Uint64 // bodies that went on with another origin
 
 	mu      sync.Mutex
 	origins map[*site][]*origin

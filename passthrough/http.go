@@ -3,25 +3,33 @@ package passthrough
 import (
 	"context"
 	"errors"
-	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"weir/proxy"
 )
 
-// newTransport has no total deadline: low-latency playlists block, and endless
-// audio never ends.
+// newTransport makes the transport of one origin: idle connections of two never
+// mix. It has no total deadline: low-latency playlists block, and endless audio
+// never ends.
 func (b *Balancer) newTransport(o *origin) *http.Transport {
+	http1 := new(http.Protocols)
+	http1.SetHTTP1(true)
 	return &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return b.connect(ctx, o)
 		},
+		Protocols:           http1,
 		DisableCompression:  true, // bodies pass as they are
 		TLSClientConfig:     o.tlsConfig(),
 		TLSHandshakeTimeout: b.timeout,
+		// An origin that knows nothing of 100-continue gets the body after this.
+		ExpectContinueTimeout:  time.Second,
+		MaxResponseHeaderBytes: 256 << 10,
 		// All viewers share a few origins, so net/http's 2 per host would close
 		// and dial under load.
 		MaxIdleConnsPerHost: 256,
@@ -29,55 +37,110 @@ func (b *Balancer) newTransport(o *origin) *http.Transport {
 	}
 }
 
-// RoundTrip implements proxy.Upstream. A request goes to the HTTP origins in
-// order until one can be dialed, and then to no other: that one may have seen
-// it.
+// RoundTrip implements proxy.Upstream. Candidates are asked in order until one
+// answers. After a failed dial the next is asked whatever the method, if the
+// body can still be sent; after anything else only what may be repeated (RFC
+// 9110 §9.2.2). A GET or HEAD also goes on after 500, 502, 503 and 504; the last
+// such answer is given if nobody knows better. The body of a stored file goes on
+// with another origin if one dies halfway (see resume.go).
+//
+// The request's context is the only deadline.
 func (b *Balancer) RoundTrip(req *http.Request) (*http.Response, error) {
-	all, err := b.candidates(query{web: true, path: req.URL.Path, origin: req.URL.Host})
-	if err != nil {
-		if req.Body != nil {
-			req.Body.Close() //nolint:errcheck // http.RoundTripper's duty
-		}
-		return nil, err
-	}
-	var errs []error
-	for i, o := range all {
-		out, err := request(req, o, i > 0)
-		if err != nil {
-			return nil, err
-		}
-		res, err := o.http.RoundTrip(out)
-		var dial *dialError
-		if !errors.As(err, &dial) {
-			return res, failure(req.Context(), err)
-		}
-		errs = append(errs, dial)
-		if !repeatable(req) || req.Context().Err() != nil {
-			break
-		}
-	}
-	return nil, refusal(req.Context(), errs)
+	body := hold(req.Body)
+	res, err := b.search(req, body)
+	body.release(err == nil)
+	return res, err
 }
 
-// request is req as it goes to an origin. The viewer's Host stays here.
-func request(req *http.Request, o *origin, again bool) (*http.Request, error) {
-	out := req.Clone(req.Context())
-	if again && req.GetBody != nil {
-		body, err := req.GetBody()
-		if err != nil {
-			return nil, fmt.Errorf("body for origin %s: %w", o.name, err)
-		}
-		out.Body = body
+func (b *Balancer) search(req *http.Request, body *heldBody) (*http.Response, error) {
+	q := query{web: true, path: req.URL.Path, stick: streamKey(req.URL.Path), origin: req.URL.Host}
+	origins, err := b.candidates(q)
+	if err != nil {
+		return nil, err
 	}
+	t := &trip{b: b, req: req, body: body}
+	for i, o := range origins {
+		res, err := t.ask(o)
+		last := i == len(origins)-1 || req.Context().Err() != nil
+		switch {
+		case err == nil && (last || !worthAnother(req, res)):
+			return t.answered(o, res, b.others(q, o)), nil
+		case err == nil:
+			t.keep(o, res)
+		case last || !t.repeatable(err):
+			return t.failed()
+		}
+	}
+	return t.failed()
+}
+
+// others returns a list of who might go on with a body of o.
+func (b *Balancer) others(q query, o *origin) func() []*origin {
+	q.avoid, q.look = []string{o.name}, true
+	return func() []*origin {
+		others, err := b.candidates(q)
+		if err != nil {
+			return nil
+		}
+		return slices.DeleteFunc(slices.Clone(others), func(other *origin) bool { return other == o })
+	}
+}
+
+// ask sends one request to one origin. The answer's body holds a place at the
+// origin until it has been read, broken off or closed. patience bounds the wait
+// for the header; 0 is no bound.
+func (b *Balancer) ask(o *origin, out *http.Request, patience time.Duration) (*http.Response, error) {
+	viewer := out.Context()
+	ctx, cancel := context.WithCancel(viewer)
+	e := &call{cancel: cancel, leave: o.enter()}
+	if patience > 0 {
+		defer time.AfterFunc(patience, e.silence).Stop()
+	}
+	res, err := o.http.RoundTrip(out.WithContext(ctx))
+	if err != nil {
+		e.end()
+		return nil, b.blame(viewer, o, e.reason(err))
+	}
+	res.Body = e.body(res.Body)
+	o.relocate(res.Header, out.Host)
+	return res, nil
+}
+
+// blame counts an error against an origin if it is the origin's. A failed dial
+// has been counted by connect.
+func (b *Balancer) blame(viewer context.Context, o *origin, err error) error {
+	var dial *dialError
+	var refused *proxy.Refusal
+	if viewer.Err() == nil && !errors.As(err, &dial) && !errors.As(err, &refused) {
+		b.failed(o, err)
+	}
+	return err
+}
+
+// outgoing is req as it goes to an origin, without a body. It shares the
+// trailers, which are filled in when the body has been read.
+func (b *Balancer) outgoing(req *http.Request, o *origin) *http.Request {
+	out := new(http.Request)
+	*out = *req
+	out.Header = req.Header.Clone()
+	if out.Header == nil {
+		out.Header = http.Header{}
+	}
+	maps.Copy(out.Header, o.header)
 	out.URL = o.target(escapedPath(req.URL))
 	out.URL.RawQuery, out.URL.ForceQuery = req.URL.RawQuery, req.URL.ForceQuery
-	out.Host = ""
+	if b.opts.Host != "preserve" {
+		out.Host = ""
+	}
+	if host := o.header.Get("Host"); host != "" {
+		out.Host = host
+	}
 	if user := out.URL.User; user != nil { // http.Client would do this, a Transport does not
 		password, _ := user.Password()
 		out.SetBasicAuth(user.Username(), password)
 		out.URL.User = nil
 	}
-	return out, nil
+	return out
 }
 
 // escapedPath is the path of a URL that may have none.
@@ -86,26 +149,4 @@ func escapedPath(u *url.URL) string {
 		return p
 	}
 	return "/"
-}
-
-func repeatable(req *http.Request) bool {
-	return req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
-}
-
-// failure turns an error of the transport into a refusal where nobody was
-// reached in time.
-func failure(ctx context.Context, err error) error {
-	var dial *dialError
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(ctx.Err(), context.Canceled):
-		return ctx.Err()
-	case errors.As(err, &dial):
-		return refusal(ctx, []error{dial})
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return &proxy.Refusal{Reason: proxy.OriginSlow, RetryAfter: retryAfter, Err: err}
-	default:
-		return err
-	}
 }

@@ -9,12 +9,37 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"weir/proxy"
 	"weir/proxy/proxytest"
 )
+
+// aRank is how many places of others each origin of webBalancer has less than the
+// next.
+const aRank = 1000
+
+// webBalancer asks its origins in their order, since each is so much busier than
+// the one before, and learns of them by requests only.
+func webBalancer(t testing.TB, args ...string) *Balancer {
+	t.Helper()
+	b := balancer(t, append([]string{"-origin.balance=leastconn", "-origin.check=0"}, args...)...)
+	for i, o := range b.all() {
+		o.sessions = i * aRank
+	}
+	return b
+}
+
+// forget makes origins that have failed as good as new.
+func forget(b *Balancer) {
+	for _, o := range b.all() {
+		b.mu.Lock()
+		o.health = health{}
+		b.mu.Unlock()
+	}
+}
 
 // run runs b until the test ends.
 func run(t *testing.T, b *Balancer) {
@@ -72,7 +97,7 @@ func newRequest(t *testing.T, method, url string, body io.Reader) *http.Request 
 func TestHTTPThrough(t *testing.T) {
 	s := httpOrigin(t)
 	host := strings.TrimPrefix(s.URL, "http://")
-	b := balancer(t, "-origin", "rtsp://"+proxytest.ClosedAddr(t), "-origin", "http://u:p%2Fq@"+host+"/base")
+	b := webBalancer(t, "-origin", "rtsp://"+proxytest.ClosedAddr(t), "-origin", "http://u:p%2Fq@"+host+"/base")
 	run(t, b)
 	f := func(url, want string) {
 		t.Helper()
@@ -92,18 +117,16 @@ func TestHTTPThrough(t *testing.T) {
 
 func TestHTTPWithHost(t *testing.T) {
 	other, s := httpOrigin(t), httpOrigin(t)
-	b := balancer(t, "-origin", other.URL, "-origin", s.URL)
-	run(t, b)
 	host := strings.TrimPrefix(s.URL, "http://")
+	b := webBalancer(t, "-origin", other.URL, "-origin", s.URL)
+	run(t, b)
 	if got, want := get(t, b, s.URL+"/x"), "GET "+host+" /x"; got != want {
 		t.Errorf("the server was asked %q, want %q", got, want)
 	}
-	_, err := b.RoundTrip(newRequest(t, http.MethodGet, "http://"+proxytest.ClosedAddr(t), nil))
-	wantRefusal(t, err, proxy.NoOrigin, 0)
 }
 
 func TestHTTPFollowsNoRedirect(t *testing.T) {
-	b := balancer(t, "-origin", httpOrigin(t).URL)
+	b := webBalancer(t, "-origin", httpOrigin(t).URL)
 	run(t, b)
 	res, err := b.RoundTrip(newRequest(t, http.MethodGet, "/moved", nil))
 	if err != nil {
@@ -116,7 +139,7 @@ func TestHTTPFollowsNoRedirect(t *testing.T) {
 }
 
 func TestHTTPRequestIsNotChanged(t *testing.T) {
-	b := balancer(t, inTurn, "-origin", "http://"+proxytest.ClosedAddr(t), "-origin", "http://u:p@"+strings.TrimPrefix(httpOrigin(t).URL, "http://"))
+	b := webBalancer(t, "-origin", "http://"+proxytest.ClosedAddr(t), "-origin", "http://u:p@"+strings.TrimPrefix(httpOrigin(t).URL, "http://"))
 	run(t, b)
 	req := newRequest(t, http.MethodGet, "/x", nil)
 	req.Host = "viewers.example"
@@ -138,7 +161,7 @@ type noRewind struct{ io.Reader }
 
 func TestHTTPFallback(t *testing.T) {
 	s := httpOrigin(t)
-	b := balancer(t, inTurn, "-origin", "http://"+proxytest.ClosedAddr(t), "-origin", s.URL)
+	b := webBalancer(t, "-origin", "http://"+proxytest.ClosedAddr(t), "-origin", s.URL)
 	run(t, b)
 	f := func(method string, body io.Reader, want string) {
 		t.Helper()
@@ -156,55 +179,119 @@ func TestHTTPFallback(t *testing.T) {
 	f(http.MethodGet, http.NoBody, "")
 	f(http.MethodPost, strings.NewReader("once more"), "once more")
 
+	// What no origin has read is still good.
 	body := &closed{Reader: strings.NewReader("once")}
-	b = balancer(t, inTurn, "-origin", "http://"+proxytest.ClosedAddr(t), "-origin", s.URL)
-	_, err := b.RoundTrip(newRequest(t, http.MethodPost, "/x", body))
-	wantRefusal(t, err, proxy.OriginDown, 5*time.Second)
-	if body.n == 0 {
-		t.Error("the body was not closed")
-	}
+	f(http.MethodPost, body, "once")
+	proxytest.Eventually(t, time.Second, "the body is closed", func() bool { return body.n.Load() == 1 })
 }
 
 type closed struct {
 	io.Reader
-	n int
+	n atomic.Int32
 }
 
-func (c *closed) Close() error { c.n++; return nil }
+func (c *closed) Close() error { c.n.Add(1); return nil }
 
-func TestHTTPBodyCannotBeRewound(t *testing.T) {
-	b := balancer(t, "-origin", "http://"+proxytest.ClosedAddr(t), "-origin", "http://"+proxytest.ClosedAddr(t))
-	req := newRequest(t, http.MethodPost, "/x", noRewind{strings.NewReader("x")})
-	broken := errors.New("broken")
-	req.GetBody = func() (io.ReadCloser, error) { return nil, broken }
-	if _, err := b.RoundTrip(req); !errors.Is(err, broken) {
-		t.Errorf("error = %v, want that of GetBody", err)
+// placesAreBack fails the test unless every origin was left as often as entered.
+func placesAreBack(t *testing.T, b *Balancer) {
+	t.Helper()
+	for _, o := range b.all() {
+		proxytest.Eventually(t, time.Second, "places at origin "+o.name+" are given back, once", func() bool {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return o.sessions%aRank == 0
+		})
 	}
 }
 
-// An origin that hangs up has seen the request: no other is asked.
-func TestHTTPAnswerLost(t *testing.T) {
-	hangsUp := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
-	defer hangsUp.Close()
-	b := balancer(t, inTurn, "-origin", hangsUp.URL, "-origin", httpOrigin(t).URL)
+func TestHTTPPlacesAreGivenBack(t *testing.T) {
+	long := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write(make([]byte, 1<<20)) }))
+	defer long.Close()
+	b := webBalancer(t, "-origin", "http://"+proxytest.ClosedAddr(t), "-origin", long.URL)
 	run(t, b)
-	if res, err := b.RoundTrip(newRequest(t, http.MethodGet, "/x", nil)); err == nil {
-		t.Errorf("answered %s", res.Header.Get("Asked"))
+	f := func(end func(io.ReadCloser)) {
+		t.Helper()
+		res, err := b.RoundTrip(newRequest(t, "GET", "/x", nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := b.all()[1]
+		b.mu.Lock()
+		if o.sessions%aRank != 1 {
+			t.Errorf("%d places are taken while the body is read", o.sessions)
+		}
+		b.mu.Unlock()
+		end(res.Body)
+		placesAreBack(t, b)
+		res.Body.Close()
+		res.Body.Close()
+		placesAreBack(t, b)
+	}
+	f(func(r io.ReadCloser) { _, _ = io.Copy(io.Discard, r) })
+	f(func(r io.ReadCloser) { r.Close() })
+}
+
+func TestHTTPHeadersForTheOrigin(t *testing.T) {
+	var got http.Header
+	var host string
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got, host = r.Header, r.Host }))
+	defer s.Close()
+	b := webBalancer(t, "-origin", s.URL)
+	run(t, b)
+	f := func(preserve bool, header http.Header, wantHost string) {
+		t.Helper()
+		if b.opts.Host = "origin"; preserve {
+			b.opts.Host = "preserve"
+		}
+		b.all()[0].header = header
+		req := newRequest(t, "GET", "/x", nil)
+		req.Host = "viewers.example"
+		req.Header.Set("X-Key", "the viewer's")
+		res, err := b.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if host != wantHost || header != nil && got.Get("X-Key") != header.Get("X-Key") {
+			t.Errorf("the origin was asked as %q with %v", host, got)
+		}
+	}
+	f(false, nil, strings.TrimPrefix(s.URL, "http://"))
+	f(true, nil, "viewers.example")
+	f(true, http.Header{"X-Key": {"ours"}, "Host": {"configured.example"}}, "configured.example")
+}
+
+// Two origins never share a connection, and each keeps its own.
+func TestHTTPPools(t *testing.T) {
+	one, two := httpOrigin(t), httpOrigin(t)
+	b := webBalancer(t, "-origin", one.URL, "-origin", two.URL)
+	run(t, b)
+	for range 5 {
+		for _, s := range []*httptest.Server{one, two} {
+			if got := get(t, b, s.URL+"/x"); !strings.Contains(got, strings.TrimPrefix(s.URL, "http://")) {
+				t.Errorf("%s was meant, %q answered", s.URL, got)
+			}
+		}
+	}
+	for _, s := range status(b) {
+		if s.Dials != 1 {
+			t.Errorf("origin %s: %d dials for five requests, want 1", s.Name, s.Dials)
+		}
 	}
 }
 
 func TestHTTPNoOrigin(t *testing.T) {
-	b := balancer(t, "-origin", "rtsp://127.0.0.1", "-splitter.source", "/cam=rtsp://127.0.0.1")
+	b := webBalancer(t, "-origin", "rtsp://127.0.0.1", "-splitter.source", "/cam=rtsp://127.0.0.1")
 	body := &closed{Reader: strings.NewReader("x")}
 	_, err := b.RoundTrip(newRequest(t, http.MethodPost, "/cam", body))
 	wantRefusal(t, err, proxy.NoOrigin, 0)
-	if body.n != 1 {
-		t.Errorf("the body was closed %d times, want 1", body.n)
+	if n := body.n.Load(); n != 1 {
+		t.Errorf("the body was closed %d times, want 1", n)
 	}
 }
 
 func TestHTTPAllDown(t *testing.T) {
-	b := balancer(t, "-origin", "http://u:s3cr@"+proxytest.ClosedAddr(t), "-origin", "https://u:s3cr@"+proxytest.ClosedAddr(t))
+	b := webBalancer(t, "-origin", "http://u:s3cr@"+proxytest.ClosedAddr(t), "-origin", "https://u:s3cr@"+proxytest.ClosedAddr(t))
 	_, err := b.RoundTrip(newRequest(t, http.MethodGet, "/x", nil))
 	if r := wantRefusal(t, err, proxy.OriginDown, 5*time.Second); strings.Contains(r.Error(), "s3cr") || strings.Count(r.Error(), "origin 127") != 2 {
 		t.Errorf("error = %q, want both origins and no secret", r)
@@ -214,7 +301,7 @@ func TestHTTPAllDown(t *testing.T) {
 func TestHTTPDeadline(t *testing.T) {
 	f := func(what string, dial func(context.Context, string, string) (net.Conn, error), origin string) {
 		t.Helper()
-		b := balancer(t, inTurn, "-origin", origin, "-origin", "http://"+proxytest.ClosedAddr(t))
+		b := webBalancer(t, "-origin", origin, "-origin", "http://"+proxytest.ClosedAddr(t))
 		if dial != nil {
 			b.dial = dial
 		}
@@ -238,7 +325,7 @@ func TestHTTPDeadline(t *testing.T) {
 
 func TestHTTPViewerLeaves(t *testing.T) {
 	mute, conns := listen(t, "127.0.0.1")
-	b := balancer(t, "-origin", "http://"+mute, "-origin.check", "0")
+	b := webBalancer(t, "-origin", "http://"+mute)
 	run(t, b)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {

@@ -29,6 +29,8 @@ func newMetrics(reg prometheus.Registerer, b *Balancer) *metrics {
 		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "weir_passthrough_origins", Help: "Origins by what is believed of them.",
 			ConstLabels: prometheus.Labels{"state": state}}, func() float64 { return float64(b.count(state)) }))
 	}
+	reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "weir_passthrough_resumed_total", Help: "HTTP bodies that went on with another origin, or the same anew."},
+		func() float64 { return float64(b.resumed.Load()) }))
 	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "weir_passthrough_origin_sessions", Help: "Sessions and requests in progress at origins."},
 		func() float64 { return float64(b.sessions()) }))
 	return m

@@ -28,6 +28,7 @@ type query struct {
 	stick  string   // requests with the same one go to the same origin; "" for any
 	origin string   // only this one, by name or host:port; "" for any
 	avoid  []string // names that are not to be tried, unless origin is one
+	look   bool     // nobody is about to go there
 }
 
 // lastResort is how many origins that look dead are tried.
@@ -61,7 +62,9 @@ func (b *Balancer) candidates(q query) ([]*origin, error) {
 	if len(all) == 0 {
 		return nil, &proxy.Refusal{Reason: f.left(), RetryAfter: retryAfter}
 	}
-	all[0].promise(now)
+	if !q.look {
+		all[0].promise(now)
+	}
 	return all, nil
 }
 

@@ -10,9 +10,9 @@ import (
 	"weir/proxy/udp"
 )
 
-// rest is how long a pair of ports is left alone after a session: what is still
+// resting is how long a pair of ports is left alone after a session: what is still
 // on its way to it is not for the next one.
-const rest = 10 * time.Second
+const resting = 10 * time.Second
 
 var errNoPorts = errors.New("no UDP ports left (-passthrough.udp)")
 
@@ -73,7 +73,7 @@ func (p *ports) give(port int, until time.Time) {
 func (p *ports) free(pair *udp.Pair) {
 	port := pair.Port()
 	pair.Close()
-	p.give(port, time.Now().Add(rest))
+	p.give(port, time.Now().Add(resting))
 }
 
 // inUse is how many pairs are given out.

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"weir/proxy"
+	"weir/proxy/forward"
 )
 
 // Options are the flags of the relay.
@@ -87,8 +88,9 @@ type Relay struct {
 	env     proxy.Env
 	log     *zap.Logger
 	met     *relayMetrics
-	ports   *ports // nil: no UDP
-	id      string // in Via
+	ports   *ports           // nil: no UDP
+	forward *forward.Handler // HTTP
+	id      string           // in Via
 	began   time.Time
 	inboxes sync.Pool // of *inbox
 
@@ -109,6 +111,7 @@ func New(o Options, env proxy.Env) (*Relay, error) {
 	r := &Relay{opt: o, env: env, log: env.Log.Named("relay"), id: "weir-" + strings.ToLower(rand.Text()[:10]),
 		began: time.Now(), sessions: map[string]*session{}, conns: map[*conn]struct{}{}, idle: make(chan struct{})}
 	r.inboxes.New = newInbox
+	r.forward = forward.New(forward.Options{Upstream: env.Upstream, ID: r.id, Lag: o.Lag, Log: r.log})
 	if lo, hi, _ := o.ports(); hi > 0 {
 		r.ports = newPorts(lo, hi)
 	}
