@@ -1,15 +1,3 @@
-// Package passthrough is the way to the origins: the Balancer turns "this path,
-// please" into a connection to a server that has it.
-//
-// Origins form pools by kind (RTSP or HTTP) and path prefix; a pool shares its
-// load by -origin.balance and never lends from another. An origin is usable while
-// it is not down (a dial or -origin.fall probes failed) and not ejected (three
-// viewers in a row were let down by it); what looks dead is still tried when there
-// is nothing better. It never follows redirects. One dial is bounded by
-// -origin.timeout, an answer only by the caller's context.
-//
-// The Balancer's lock guards pools and the state of all origins. It is held for a
-// choice among the origins of a pool, never over I/O, logging or metrics.
 package passthrough
 
 import (

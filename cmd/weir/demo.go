@@ -101,12 +101,13 @@ func (d *demonstration) run(ctx context.Context, c *config, in invocation) error
 // build makes the origins, and the node that has them.
 func (d *demonstration) build(c *config, log *zap.Logger, level zap.AtomicLevel) (err error) {
 	for range 2 {
-		o, err := origintest.New(origintest.Options{Addr: "127.0.0.1:0", Log: log})
+		o, err := origintest.New(origintest.Options{Addr: "127.0.0.1:0", HTTP: "127.0.0.1:0", Log: log})
 		if err != nil {
 			return fmt.Errorf("embedded origin: %w", err)
 		}
 		d.origins = append(d.origins, o)
 		c.set("origin", o.URL())
+		c.set("origin", o.HTTPURL())
 	}
 	d.node, err = newNode(c, log, level)
 	return err
@@ -153,13 +154,18 @@ func (d *demonstration) welcome() string {
 	if d.length > 0 {
 		until = "for " + d.length.String()
 	}
+	file := ""
+	if a := d.node.front.HTTPAddr(); a != nil {
+		file = "\n  fetch    curl -O http://" + a.String() + "/clip.ts"
+	}
 	return fmt.Sprintf(`Weir runs here %[1]s: two origins, one edge, and %[2]d viewers of its own.
 
   watch    ffplay %[3]s%[4]s
            (or mpv, gst-play-1.0; also %[3]s/live/video and %[3]s/live/radio)
+  seek in  ffplay %[3]s/vod/clip%[6]s
   look at  http://%[5]s/
 
-`, until, d.viewers, rtsp, demoPath, d.node.admin.Addr())
+`, until, d.viewers, rtsp, demoPath, d.node.admin.Addr(), file)
 }
 
 // watch runs the demo's viewers, who come one after another.
