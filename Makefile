@@ -1,11 +1,14 @@
 # make help tells what there is.
 
 GO       ?= go
-# What the end-to-end tests play with, and what the race detector needs.
-PROGRAMS := ffmpeg ffprobe gst-launch-1.0 gcc
-ELEMENTS := playbin rtspsrc rtph264depay rtpmp4gdepay h264parse avdec_h264 avdec_aac
+# What the end-to-end tests play with and stand behind, and what the race detector needs.
+PROGRAMS := ffmpeg ffprobe gst-launch-1.0 gcc haproxy nginx
+ELEMENTS := playbin rtspsrc rtph264depay rtph264pay rtpmp4gdepay rtpmp4gpay h264parse avdec_h264 avdec_aac
+FILES    := /usr/lib/nginx/modules/ngx_stream_module.so /usr/lib/*/girepository-1.0/GstRtspServer-1.0.typelib \
+            /usr/lib/python3/dist-packages/gi
 PACKAGES := ffmpeg gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
-            gstreamer1.0-plugins-bad gstreamer1.0-libav gcc libc6-dev
+            gstreamer1.0-plugins-bad gstreamer1.0-libav gir1.2-gst-rtsp-server-1.0 python3-gi \
+            haproxy nginx libnginx-mod-stream gcc libc6-dev
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .PHONY: help
@@ -37,6 +40,7 @@ lint: ## gofmt, vet, staticcheck, and builds for other systems
 deps: ## what the tests need from Debian, where it is missing and may be installed
 	@missing=; for p in $(PROGRAMS); do command -v $$p >/dev/null || missing="$$missing $$p"; done; \
 	for e in $(ELEMENTS); do gst-inspect-1.0 --exists $$e 2>/dev/null || missing="$$missing $$e"; done; \
+	for f in $(FILES); do test -e $$f || missing="$$missing $$f"; done; \
 	test -z "$$missing" && exit 0; echo "missing:$$missing"; \
 	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(PACKAGES); \

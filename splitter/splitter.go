@@ -105,6 +105,11 @@ func (s *Splitter) Run(ctx context.Context) error {
 	for _, w := range s.workers {
 		wg.Go(func() { w.run(ctx, newBatch(s.udp)) })
 	}
+	if up, ok := s.env.Upstream.(interface{ Always() []string }); ok {
+		for _, path := range up.Always() {
+			wg.Go(func() { s.attend(ctx, path) })
+		}
+	}
 	stopped := make(chan error, 1)
 	go h.wait(stopped)
 	var err error
@@ -125,6 +130,16 @@ func (s *Splitter) Run(ctx context.Context) error {
 	cancel()
 	wg.Wait()
 	return err
+}
+
+// attend keeps the feed of a path alive though nobody watches: it asks for it as
+// a viewer would, again before that is forgotten.
+func (s *Splitter) attend(ctx context.Context, path string) {
+	for ; ctx.Err() == nil; pause(ctx, grace/2) {
+		if _, err := s.lookup(ctx, path); err != nil {
+			s.log.Debug("source that is always to be pulled", zap.String("path", path), zap.Error(err))
+		}
+	}
 }
 
 // runFeed is a feed's life, and what is left of it.
