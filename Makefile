@@ -43,7 +43,8 @@ deps: ## what the tests need from Debian, where it is missing and may be install
 	for f in $(FILES); do test -e $$f || missing="$$missing $$f"; done; \
 	test -z "$$missing" && exit 0; echo "missing:$$missing"; \
 	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
-		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(PACKAGES); \
+		: RUNLEVEL keeps the proxies from being started; \
+		apt-get update -q && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(PACKAGES); \
 	else echo "not root on Debian: install them yourself ($(PACKAGES));"; \
 		echo "without gcc nothing can be tested, without the others real players are skipped"; fi
 
