@@ -38,7 +38,11 @@ func (t *track) bind(client [2]int) error {
 // hear reads what the viewer sends to a track's port: reports, media of a back
 // channel, and packets that are only to open the way through his router.
 func (t *track) hear(c *net.UDPConn, kind byte) {
-	b := make([]byte, 4+64<<10) // room for the header of a frame
+	size := 2 << 10 // reports are short
+	if t.talks {
+		size = 64 << 10
+	}
+	b := make([]byte, 4+size) // room for the header of a frame
 	for {
 		n, from, err := c.ReadFromUDPAddrPort(b[4:])
 		if err != nil { // closed: its track has ended

@@ -69,6 +69,13 @@ func (p *ports) give(port int, until time.Time) {
 	p.until[port] = until
 }
 
+// giveBack closes a pair that has carried nothing: another may have it at once.
+func (p *ports) giveBack(pair *udp.Pair) {
+	port := pair.Port()
+	pair.Close()
+	p.give(port, time.Now())
+}
+
 // free closes a pair.
 func (p *ports) free(pair *udp.Pair) {
 	port := pair.Port()

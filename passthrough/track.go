@@ -54,7 +54,11 @@ func (t *track) free() {
 		releasePair(&t.leg.channels, t.channels)
 		t.leg.mu.Unlock()
 		t.conn.release(t.viewer)
-		if t.pair != nil {
+		switch {
+		case t.pair == nil:
+		case t.s == nil:
+			t.leg.r.ports.giveBack(t.pair)
+		default:
 			t.leg.r.ports.free(t.pair)
 		}
 	})

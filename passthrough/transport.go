@@ -66,7 +66,7 @@ func parseTransport(offer string) (t transport, ok bool) {
 			t.interleaved, channels = pair(v, 0, 255)
 			channels = channels && t.interleaved[0] != t.interleaved[1]
 		}
-		if p != "" && !slices.Contains(between, name) {
+		if p != "" && !slices.Contains(between, name) && plain(p) {
 			t.kept = append(t.kept, p)
 		}
 	}
@@ -76,6 +76,12 @@ func parseTransport(offer string) (t transport, ok bool) {
 		return t, channels
 	}
 	return t, ports
+}
+
+// plain reports whether every reader sees one parameter where we do, whatever he
+// makes of quotes.
+func plain(p string) bool {
+	return !strings.ContainsAny(p, ";,") && strings.Count(p, `"`)%2 == 0
 }
 
 // spec reads "RTP/AVP/TCP".

@@ -17,7 +17,7 @@ var viewer = netip.MustParseAddr("203.0.113.5")
 // TestChooseTransport: what players offer, what the origin is asked for, and
 // what the player is told.
 func TestChooseTransport(t *testing.T) {
-	origin := parseTransports(`RTP/AVP/TCP;unicast;destination=10.0.0.1;source=10.0.0.9;interleaved=2-3;client_port=0-0;server_port=6970-6971;ssrc=4D1B0A77;mode="play";x-dynamic="a,b;c"`)[0]
+	origin := parseTransports(`RTP/AVP/TCP;unicast;destination=10.0.0.1;source=10.0.0.9;interleaved=2-3;client_port=0-0;server_port=6970-6971;ssrc=4D1B0A77;mode="play";x-dynamic="ab";x="a,b;c"`)[0]
 	f := func(offer string, udp bool, request, answer string) {
 		t.Helper()
 		got, err := chooseTransport(offer, viewer, udp)
@@ -32,7 +32,7 @@ func TestChooseTransport(t *testing.T) {
 		if !got.tcp {
 			a = got.answerUDP(origin, [2]int{20000, 20001})
 		}
-		if want := answer + `;ssrc=4D1B0A77;mode="play";x-dynamic="a,b;c"`; a != want {
+		if want := answer + `;ssrc=4D1B0A77;mode="play";x-dynamic="ab"`; a != want {
 			t.Errorf("%q: the viewer is told %q, want %q", offer, a, want)
 		}
 	}
@@ -50,7 +50,9 @@ func TestChooseTransport(t *testing.T) {
 	f("x-real-rdt/udp;client_port=5000,RAW/RAW/UDP;unicast;client_port=1-2,MP2T/H2221/UDP;unicast;client_port=1-2,RTP/AVP/TCP", true, "RTP/AVP/TCP;unicast;interleaved=2-3", tcp)
 	f("RTP/AVP;unicast;client_port=5000-5001;destination=203.0.113.5", true, "RTP/AVP/TCP;unicast;interleaved=2-3", "RTP/AVP"+udp)
 	f("RTP/AVP;unicast;client_port=5000-5001;destination=::ffff:203.0.113.5", true, "RTP/AVP/TCP;unicast;interleaved=2-3", "RTP/AVP"+udp)
-	f(`RTP/AVP/TCP;x="RTP/AVP,a;b\",";interleaved=0-1`, true, `RTP/AVP/TCP;unicast;interleaved=2-3;x="RTP/AVP,a;b\","`, tcp)
+	// What another reader would see other parameters in stays here.
+	f(`RTP/AVP/TCP;x="RTP/AVP,a;b\",";interleaved=0-1;y="ok"`, true, `RTP/AVP/TCP;unicast;interleaved=2-3;y="ok"`, tcp)
+	f(`RTP/AVP/TCP;interleaved=0-1;x=";destination=192.0.2.1;client_port=53-54`, true, "RTP/AVP/TCP;unicast;interleaved=2-3", tcp)
 	f("RTP/AVP;client_port=5000-99999,RTP/AVP/TCP;interleaved=0-256,RTP/AVP/TCP;interleaved=1-1,RTP/AVP/TCP;client_port=0-0", true, "RTP/AVP/TCP;unicast;interleaved=2-3", tcp)
 }
 

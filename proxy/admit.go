@@ -33,7 +33,7 @@ type Viewer struct {
 	Protocol      string // "rtsp" or "http"
 	Secure        bool   // came in under TLS: media may not leave in the clear
 	Path          string // canonical
-	Query         string // as it came, tokens included: never to be logged or sent upstream
+	Query         string // as it came, tokens included: never to be logged; a gate with tokens takes them out of what goes upstream
 	Authorization string // the header of that name, never to be logged
 	UserAgent     string
 
