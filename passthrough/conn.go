@@ -19,7 +19,7 @@ import (
 const (
 	// maxUnanswered is how many requests of one connection may be on their way:
 	// who asks faster is not read.
-	maxUnanswered = 64
+	maxUnanswered = 16
 	// maxAsked is how many requests of an origin a viewer may owe an answer to.
 	maxAsked = 16
 )
@@ -41,6 +41,10 @@ type conn struct {
 	gone     atomic.Bool  // the viewer's end is closed; sessions over UDP may live on
 	frames   []byte       // scratch of serve's goroutine
 	deadline atomic.Int64 // of writes, Unix ns
+	writing  atomic.Int32 // how many are writing
+	held     atomic.Int64 // the last write that had to wait, Unix ns
+
+	cancel context.CancelFunc // of serve's context
 
 	hung   chan struct{} // closed by hangUp
 	once   sync.Once
@@ -60,16 +64,15 @@ type asking struct {
 	cseq string // the origin's
 }
 
-func newConn(r *Relay, rc *proxy.RTSPConn) *conn {
-	return &conn{r: r, rc: rc, log: r.log.With(zap.String("path", rc.Viewer.Path), zap.Stringer("viewer", rc.Viewer.Addr)),
+func newConn(r *Relay, rc *proxy.RTSPConn, cancel context.CancelFunc) *conn {
+	return &conn{r: r, rc: rc, cancel: cancel, log: r.log.With(zap.String("path", rc.Viewer.Path), zap.Stringer("viewer", rc.Viewer.Addr)),
 		in: wire.NewReader(bufio.NewReaderSize(rc, 4096)), slots: make(chan struct{}, maxUnanswered),
 		hung: make(chan struct{}), asked: map[string]asking{}}
 }
 
-// serve returns when the connection and the sessions made on it have ended.
+// serve returns when the connection and the sessions made on it have ended. ctx
+// is the one that c can cancel.
 func (c *conn) serve(ctx context.Context) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	defer context.AfterFunc(ctx, func() { c.hangUp("its time is over") })()
 	if err := c.read(ctx); err != io.EOF {
 		c.log.Debug("viewer's connection ends", zap.Error(err))
@@ -99,6 +102,7 @@ func (c *conn) hangUp(reason string) {
 	c.once.Do(func() {
 		c.reason = reason
 		close(c.hung)
+		c.cancel() // serve may be waiting for an origin
 		c.rc.Close()
 	})
 }
@@ -158,6 +162,7 @@ func (c *conn) request(ctx context.Context, req *wire.Request) error {
 
 // refuse answers a request that no origin answers.
 func (c *conn) refuse(ex *exchange, r *proxy.Refusal) {
+	ex.dropSetup()
 	c.r.met.refused.WithLabelValues(string(r.Reason)).Inc()
 	c.log.Debug("refused", zap.String("method", ex.req.Method), zap.Error(r))
 	res := r.Response(ex.req)
@@ -177,7 +182,7 @@ func (c *conn) forward(ctx context.Context, ex *exchange) error {
 		if ex.session = c.r.session(id, c); ex.session == nil {
 			return &proxy.Refusal{Reason: proxy.NoSession}
 		}
-		ex.session.seen()
+		ex.session.heard()
 		ex.leg = ex.session.leg
 		return ex.leg.forward(ctx, ex)
 	}
@@ -188,7 +193,7 @@ func (c *conn) forward(ctx context.Context, ex *exchange) error {
 	if err != nil {
 		return &proxy.Refusal{Reason: proxy.BadRequest, Err: err}
 	}
-	if c.leg != nil && !c.leg.urls.within(path) || c.leg == nil && path != c.rc.Viewer.Path {
+	if c.leg != nil && !c.leg.urls.owns(path, ex.req.Method == "SETUP") || c.leg == nil && path != c.rc.Viewer.Path {
 		return errMoved
 	}
 	if ex.leg = c.leg; ex.leg != nil && ex.leg.busy() {
@@ -200,7 +205,7 @@ func (c *conn) forward(ctx context.Context, ex *exchange) error {
 // vet refuses what never goes to an origin.
 func (c *conn) vet(req *wire.Request) error {
 	switch {
-	case req.Header.Get("CSeq") == "":
+	case req.Header.Get("CSeq") == "", req.Header.Count("Session") > 1: // who reads the other one?
 		return &proxy.Refusal{Reason: proxy.BadRequest}
 	case req.Method == "ANNOUNCE" || req.Method == "RECORD":
 		return &proxy.Refusal{Reason: proxy.ReadOnly}

@@ -35,10 +35,23 @@ func (c *conn) write(b []byte) {
 	if len(b) == 0 || c.gone.Load() {
 		return
 	}
-	c.extend(time.Now())
-	if _, err := c.rc.Write(b); err != nil && !c.gone.Load() {
+	began := time.Now()
+	c.extend(began)
+	c.writing.Add(1)
+	_, err := c.rc.Write(b)
+	if time.Since(began) > c.r.opt.Timeout/10 {
+		c.held.Store(time.Now().UnixNano())
+	}
+	c.writing.Add(-1)
+	if err != nil && !c.gone.Load() {
 		c.hangUp("write: " + err.Error())
 	}
+}
+
+// holds reports whether the viewer keeps those waiting who have something for him,
+// or has lately.
+func (c *conn) holds() bool {
+	return c.writing.Load() > 0 || time.Since(time.Unix(0, c.held.Load())) < c.r.opt.Timeout
 }
 
 // extend gives the next write most of the lag at least: to set a deadline for each
@@ -118,7 +131,7 @@ func claimPair(used *[256]bool, want [2]int) ([2]int, bool) {
 	}
 	for n := 0; !ok(want); n += 2 {
 		if n > 254 {
-			return want, false
+			return none, false
 		}
 		want = [2]int{n, n + 1}
 	}

@@ -26,8 +26,10 @@ type exchange struct {
 	session *session      // that it names; nil for none
 	leg     *leg          // that it goes by
 	setup   *setup        // of a SETUP
+	offer   string        // its Transport
 	cseq    string        // ours, by which the origin's answer is known
 	again   bool          // sent once more, with credentials
+	paused  bool          // by a PAUSE that the origin may yet refuse
 	done    chan outcome  // who waits for the answer; nil: nobody does
 	answer  []byte        // for the viewer, once there is one; conn.mu
 }
@@ -45,6 +47,7 @@ type outcome struct {
 func (c *conn) open(ctx context.Context, ex *exchange) error {
 	want := proxy.Want{Path: c.rc.Viewer.Path}
 	var target *url.URL // that a redirect names
+	var suspects []*leg // that ended before they said anything
 	for tries, redirects := 0, 0; ; {
 		if err := c.reach(ctx, ex, want, target); err != nil {
 			return err
@@ -52,6 +55,9 @@ func (c *conn) open(ctx context.Context, ex *exchange) error {
 		res, err := c.leg.ask(ctx, ex)
 		switch {
 		case err == nil && !redirected(res):
+			for _, l := range suspects { // where another answers, it was not the request
+				l.link.Fail(l.cause())
+			}
 			return c.leg.answered(ex, res)
 		case err == nil:
 			if redirects++; redirects > maxRedirects {
@@ -62,12 +68,12 @@ func (c *conn) open(ctx context.Context, ex *exchange) error {
 			}
 			want.Origin, want.Avoid = target.Host, nil
 		case ctx.Err() != nil || !c.leg.cut() || tries == maxTries:
-			ex.dropSetup()
 			return err
 		default:
 			tries++
 			c.log.Debug("next origin", zap.String("origin", c.leg.link.Origin), zap.Error(err))
 			if !c.leg.spoke() {
+				suspects = append(suspects, c.leg)
 				want.Avoid = append(want.Avoid, c.leg.link.Origin)
 			}
 		}
@@ -111,7 +117,7 @@ func (c *conn) reach(ctx context.Context, ex *exchange, want proxy.Want, target 
 
 // ask sends a request and waits for its answer.
 func (l *leg) ask(ctx context.Context, ex *exchange) (*wire.Response, error) {
-	ex.done = make(chan outcome, 1)
+	ex.done, ex.again = make(chan outcome, 1), false
 	if err := l.forward(ctx, ex); err != nil {
 		return nil, err
 	}
@@ -131,31 +137,29 @@ func (l *leg) forward(ctx context.Context, ex *exchange) error {
 			return err
 		}
 	}
-	if err := l.send(ex); err != nil {
-		ex.dropSetup()
-		return err
-	}
-	return nil
+	return l.send(ex)
 }
 
 // answered passes an origin's answer on to the viewer, changed as he must see it,
 // and does what it means.
 func (l *leg) answered(ex *exchange, res *wire.Response) error {
 	out := responseChange{session: l.sessionField(ex.session)}
-	switch {
+	switch { // what has ended has done so before the viewer hears of it: he may ask on at once
 	case redirected(res): // in the middle of a session: nobody can follow
-		ex.dropSetup()
 		return &proxy.Refusal{Reason: proxy.OriginBad, Err: fmt.Errorf("redirected to %s", res.Header.Get("Location"))}
 	case res.Code == 454 && ex.session != nil:
-		defer ex.session.end("the origin does not know it")
+		ex.dropSetup()
+		ex.session.end("the origin does not know it")
 	case ex.req.Method == "SETUP":
 		var err error
 		if out.transport, err = l.setUp(ex, res); err != nil {
 			return err
 		}
 		out.session = l.sessionField(ex.session)
-	case ex.req.Method == "TEARDOWN" && ex.session != nil && res.Code != 401:
-		defer ex.session.end("TEARDOWN")
+	case ex.req.Method == "TEARDOWN" && ex.session != nil && res.Code == 200:
+		ex.session.end("TEARDOWN")
+	case res.Code != 200 && ex.paused:
+		ex.session.playing.Store(true) // still
 	case res.Code != 200:
 	case ex.req.Method == "DESCRIBE":
 		l.described(res)
@@ -169,7 +173,17 @@ func (l *leg) answered(ex *exchange, res *wire.Response) error {
 // forViewer is an origin's answer as the viewer may see it.
 func (l *leg) forViewer(ex *exchange, res *wire.Response, f responseChange) *wire.Response {
 	f.cseq, f.urls, f.credentials = ex.req.Header.Get("CSeq"), l.urls, l.own
-	return &wire.Response{Code: res.Code, Phrase: res.Phrase, Header: responseHeader(res.Header, f), Body: l.body(res)}
+	return &wire.Response{Code: res.Code, Phrase: res.Phrase, Header: headerForViewer(res.Header, f), Body: l.body(res)}
+}
+
+// headerForViewer is an origin's header as the viewer may see it. A session that
+// is not ours to name is not named: some origins do before there is one, and
+// players would bring that name back.
+func headerForViewer(h wire.Header, f responseChange) wire.Header {
+	if f.session == "" {
+		h = without(h, "Session")
+	}
+	return responseHeader(h, f)
 }
 
 // described learns what a stream is, and makes its description the edge's.

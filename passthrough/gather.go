@@ -28,9 +28,10 @@ type gatherer struct {
 	low   int       // how many bytes wake up who waits for the socket
 
 	look  func(fd uintptr) bool // g.peek, bound once
+	try   func(fd uintptr)      // the same, once only
 	found bool                  // something can be read, were it the end
 	told  bool                  // ready has said so
-	full  bool                  // the last read may have left something
+	full  bool                  // the last read found so much that there may well be more
 }
 
 func newGatherer(c net.Conn, beat time.Duration, began time.Time) *gatherer {
@@ -39,6 +40,7 @@ func newGatherer(c net.Conn, beat time.Duration, began time.Time) *gatherer {
 		g.raw = rawConn(c)
 	}
 	g.look = g.peek
+	g.try = func(fd uintptr) { g.peek(fd) }
 	return g
 }
 
@@ -48,7 +50,7 @@ func (g *gatherer) Read(b []byte) (int, error) {
 		return 0, err
 	}
 	n, err := g.c.Read(b)
-	g.told, g.full = false, n == len(b)
+	g.told, g.full = false, n > len(b)/2
 	return n, err
 }
 
@@ -78,9 +80,6 @@ func (g *gatherer) ready() error {
 	g.told = true
 	return nil
 }
-
-// try looks at the socket once.
-func (g *gatherer) try(fd uintptr) { g.peek(fd) }
 
 // peek finds out whether there is something to be read; it is called again when
 // the socket has more.

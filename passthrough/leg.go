@@ -1,11 +1,13 @@
 package passthrough
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -44,11 +46,13 @@ type leg struct {
 	routes  atomic.Pointer[routes]
 	done    chan struct{} // closed when read has returned
 
-	mu       sync.Mutex
+	mu       sync.Mutex // taken before Relay.mu and session.mu
 	cseq     int
 	pending  []*exchange // sent and not answered, in order
 	patience *time.Timer // runs while there are any
 	answers  int
+	rested   int                 // answers when rest last looked
+	idle     *time.Timer         // calls rest
 	sessions map[string]*session // by the origin's id
 	channels [256]bool           // interleaved channels in use
 	sdp      *sdp.Session        // nil: not known
@@ -61,14 +65,8 @@ type leg struct {
 func (c *conn) dial(ctx context.Context, request string, want proxy.Want, target *url.URL) (*leg, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.r.opt.Timeout)
 	defer cancel()
-	link, err := c.r.env.Upstream.DialRTSP(ctx, want)
+	link, nc, err := c.connect(ctx, want)
 	if err != nil {
-		return nil, proxy.Refused(err)
-	}
-	nc, err := handshake(ctx, link)
-	if err != nil {
-		link.Fail(err)
-		link.Close()
 		return nil, proxy.Refused(err)
 	}
 	u := *link.URL
@@ -83,11 +81,45 @@ func (c *conn) dial(ctx context.Context, request string, want proxy.Want, target
 		l.creds.Password, _ = user.Password()
 		l.own = true
 	}
+	if c.leg != nil {
+		l.inherit(c.leg)
+	}
 	l.routes.Store(newRoutes())
 	l.patience = time.AfterFunc(time.Hour, l.late)
 	l.patience.Stop()
+	l.idle = time.AfterFunc(defaultTimeout, l.rest)
 	c.work.Go(l.read)
 	return l, nil
+}
+
+// inherit takes over what was learnt of the stream by the leg before, if that was
+// to the same place: origins close what is idle between DESCRIBE and SETUP.
+func (l *leg) inherit(old *leg) {
+	if l.urls.origin != old.urls.origin || l.urls.originPath != old.urls.originPath || l.urls.originQuery != old.urls.originQuery {
+		return
+	}
+	old.mu.Lock()
+	defer old.mu.Unlock()
+	l.urls, l.request, l.sdp = old.urls, old.request, old.sdp
+}
+
+// connect goes as far as TLS, where there is any; who fails there makes room for
+// the next.
+func (c *conn) connect(ctx context.Context, want proxy.Want) (link *proxy.Link, nc net.Conn, err error) {
+	var failed error
+	for range maxTries {
+		if link, err = c.r.env.Upstream.DialRTSP(ctx, want); err != nil {
+			return nil, nil, cmp.Or(failed, err) // who was there says more than that nobody is left
+		}
+		if nc, err = handshake(ctx, link); err == nil {
+			return link, nc, nil
+		}
+		link.Fail(err)
+		link.Close()
+		failed = err
+		want.Avoid = append(slices.Clone(want.Avoid), link.Origin)
+	}
+	return nil, nil, failed
 }
 
 func handshake(ctx context.Context, link *proxy.Link) (net.Conn, error) {
@@ -107,6 +139,9 @@ func (l *leg) send(ex *exchange) error {
 	if err != nil {
 		return &proxy.Refusal{Reason: proxy.BadRequest, Err: err}
 	}
+	if ex.session != nil {
+		ex.paused = ex.session.does(ex.req.Method)
+	}
 	l.mu.Lock()
 	if l.err != nil {
 		l.mu.Unlock()
@@ -118,13 +153,22 @@ func (l *leg) send(ex *exchange) error {
 		l.patience.Reset(l.r.opt.Timeout)
 	}
 	l.mu.Unlock()
-	if ex.session != nil {
-		ex.session.does(ex.req.Method)
-	}
 	out := &wire.Request{Method: ex.req.Method, URL: target, Body: ex.req.Body}
-	out.Header = requestHeader(ex.req.Header, l.change(ex, target))
+	out.Header = requestHeader(without(ex.req.Header, l.foreign(ex)...), l.change(ex, target))
 	l.write(out.Append(nil))
 	return nil
+}
+
+// foreign are the fields that are nothing to the origin unless the relay says
+// what they mean there.
+func (l *leg) foreign(ex *exchange) (names []string) {
+	if ex.session == nil {
+		names = append(names, "Session")
+	}
+	if ex.offer == "" {
+		names = append(names, "Transport")
+	}
+	return names
 }
 
 // change is what a request's header becomes.
@@ -134,9 +178,7 @@ func (l *leg) change(ex *exchange, target string) requestChange {
 	if ex.session != nil {
 		c.session = ex.session.origin
 	}
-	if ex.setup != nil {
-		c.transport = ex.setup.offer()
-	}
+	c.transport = ex.offer
 	return c
 }
 
@@ -201,7 +243,7 @@ func (l *leg) toViewer(h wire.Header, cseq string) wire.Header {
 	s := l.sessions[id]
 	l.mu.Unlock()
 	f.session = l.sessionField(s)
-	return responseHeader(h, f)
+	return headerForViewer(h, f)
 }
 
 func (l *leg) sessionField(s *session) string {

@@ -2,7 +2,6 @@ package passthrough
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"slices"
@@ -18,8 +17,17 @@ import (
 var errClosed = errors.New("closed")
 
 // late is called when the oldest request has waited for too long. Whatever comes
-// after that cannot be told from the answer that did not.
+// after that cannot be told from the answer that did not. While the viewer takes
+// nothing, nothing of the origin's is read, and it is not to blame.
 func (l *leg) late() {
+	if l.conn.holds() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if len(l.pending) > 0 {
+			l.patience.Reset(l.r.opt.Timeout)
+		}
+		return
+	}
 	l.fail(&proxy.Refusal{Reason: proxy.OriginSlow, RetryAfter: retryAfter, Err: errors.New("no answer")})
 }
 
@@ -35,11 +43,12 @@ func (l *leg) fail(err error) {
 	waiting, sessions, answers := l.pending, len(l.sessions), l.answers
 	l.pending = nil
 	l.patience.Stop()
+	l.idle.Stop()
 	l.mu.Unlock()
 	l.nc.Close()
 	if err != errClosed && len(waiting)+sessions > 0 { // else it has only closed what was idle
-		l.link.Fail(fmt.Errorf("after %d answers: %w", answers, err))
-		l.log.Debug("origin's connection ends", zap.Error(err))
+		l.log.Debug("origin's connection ends", zap.Int("answers", answers), zap.Error(err))
+		l.blame(err, waiting)
 	}
 	for _, ex := range waiting {
 		l.give(ex, outcome{err: l.err})
@@ -47,6 +56,31 @@ func (l *leg) fail(err error) {
 	if sessions > 0 {
 		l.conn.hangUp("the origin's connection has ended")
 		l.endSessions("the origin's connection has ended")
+	}
+}
+
+// blame tells the upstream of a leg that has failed. Where a viewer's request was
+// on its way, that may have been what the origin could not bear, and he shall not
+// take it from others by asking so thrice; see open for what is made of it.
+func (l *leg) blame(err error, waiting []*exchange) {
+	slow := proxy.Refused(cause(err)).Reason == proxy.OriginSlow
+	if slow || !slices.ContainsFunc(waiting, func(ex *exchange) bool { return ex.conn != nil }) {
+		l.link.Fail(err)
+	}
+}
+
+// rest is called now and then: a leg without sessions, on which nothing has been
+// said since, is closed. It would keep a place at the origin that no ticket is for.
+func (l *leg) rest() {
+	l.mu.Lock()
+	idle := len(l.sessions) == 0 && len(l.pending) == 0 && l.answers == l.rested
+	l.rested = l.answers
+	if !idle && l.err == nil {
+		l.idle.Reset(defaultTimeout)
+	}
+	l.mu.Unlock()
+	if idle {
+		l.fail(errClosed)
 	}
 }
 
@@ -103,13 +137,17 @@ func (l *leg) endSessions(reason string) {
 }
 
 // outlive waits, after the viewer's connection has ended, for the sessions whose
-// media goes another way (RFC 2326 §1.1).
+// media goes another way (RFC 2326 §1.1). The others end with it.
 func (l *leg) outlive() {
-	for _, s := range l.list() {
-		if !s.udp() {
-			continue
+	all := l.list()
+	for _, s := range all {
+		if s.udp() {
+			s.orphan.Store(true)
+		} else {
+			l.dismiss(s)
 		}
-		s.orphan.Store(true)
+	}
+	for _, s := range all {
 		select {
 		case <-s.done:
 		case <-l.conn.hung:
@@ -118,27 +156,40 @@ func (l *leg) outlive() {
 	}
 }
 
+// dismiss ends a session and tells the origin.
+func (l *leg) dismiss(s *session) {
+	l.tell("TEARDOWN", s)
+	s.end(l.conn.why())
+}
+
 // close takes leave of the origin, which is told what sessions have ended. A
 // connection closed with media in it is reset, and what was said last may be
 // lost with it: therefore the wait.
 func (l *leg) close() {
-	if left := l.list(); len(left) > 0 {
-		quiet := make(chan struct{})
-		l.mu.Lock()
-		l.quiet = quiet
-		l.mu.Unlock()
-		for _, s := range left {
-			l.tell("TEARDOWN", s)
-			s.end(l.conn.why())
-		}
-		t := time.NewTimer(farewell)
-		defer t.Stop()
-		select {
-		case <-quiet:
-		case <-l.done:
-		case <-t.C:
-		}
+	for _, s := range l.list() {
+		l.dismiss(s)
+	}
+	t := time.NewTimer(farewell)
+	defer t.Stop()
+	select {
+	case <-l.hush():
+	case <-l.done:
+	case <-t.C:
 	}
 	l.fail(errClosed)
 	<-l.done
+}
+
+// hush returns a channel that is closed once no TEARDOWN of ours waits for its
+// answer.
+func (l *leg) hush() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	quiet := make(chan struct{})
+	if slices.ContainsFunc(l.pending, func(ex *exchange) bool { return ex.conn == nil && ex.req.Method == "TEARDOWN" }) {
+		l.quiet = quiet
+	} else {
+		close(quiet)
+	}
+	return quiet
 }

@@ -137,7 +137,6 @@ func (l *leg) give(ex *exchange, o outcome) {
 		o.err = l.answered(ex, o.res)
 	}
 	if o.err != nil {
-		ex.dropSetup()
 		ex.conn.refuse(ex, proxy.Refused(o.err))
 	}
 }

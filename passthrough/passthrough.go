@@ -20,8 +20,8 @@
 // UDP may outlive its connection. Media is handed on in place (media.go), at a
 // common beat (gather.go).
 //
-// It does not store, split or publish: ANNOUNCE and RECORD are refused. Limits: 64
-// unanswered requests a connection, 3 redirects, 128 pairs of channels a leg;
+// It does not store, split or publish: ANNOUNCE and RECORD are refused. Limits: 16
+// unanswered requests a connection, 3 redirects, 16 tracks a session;
 // messages as package wire has them. A viewer costs about 70 KiB while media moves.
 //
 // Locks: the Balancer's guards pools and the state of all origins; it is held for

@@ -127,11 +127,15 @@ const lookEvery = time.Second
 func (r *Relay) Run(ctx context.Context) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
+	var looks sync.WaitGroup
+	defer looks.Wait()
 	for {
 		select {
 		case now := <-tick.C:
 			for _, s := range r.list() {
-				s.look(now)
+				if s.looked.CompareAndSwap(false, true) { // an origin that does not read holds up its own only
+					looks.Go(func() { s.look(now); s.looked.Store(false) })
+				}
 			}
 		case <-ctx.Done():
 			r.stop()
@@ -156,7 +160,9 @@ func (r *Relay) stop() {
 
 // ServeRTSP implements proxy.Handler.
 func (r *Relay) ServeRTSP(ctx context.Context, rc *proxy.RTSPConn) {
-	c := newConn(r, rc)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c := newConn(r, rc, cancel)
 	r.mu.Lock()
 	if r.stopped {
 		r.mu.Unlock()

@@ -34,11 +34,13 @@ type session struct {
 	asked   atomic.Int64  // request to the origin, Unix ns
 	playing atomic.Bool
 	orphan  atomic.Bool // the viewer's connection has gone
+	looked  atomic.Bool // look is at work
 	batch   int         // bytes of the media in hand; of the leg's goroutine
 
 	mu     sync.Mutex
 	target string // the URL it was last played by, as the viewer wrote it
 	tracks []*track
+	ended  bool          // and takes no more tracks
 	done   chan struct{} // closed when it has ended
 	once   sync.Once
 }
@@ -48,6 +50,7 @@ func (s *session) end(reason string) {
 	s.once.Do(func() {
 		s.leg.r.removeSession(s)
 		s.mu.Lock()
+		s.ended = true
 		tracks := s.tracks
 		s.mu.Unlock()
 		s.leg.mu.Lock()
@@ -61,6 +64,22 @@ func (s *session) end(reason string) {
 		close(s.done)
 		s.log.Debug("viewer leaves", zap.Uint64("bytes", s.bytes.Load()), zap.Duration("after", time.Since(s.began).Round(time.Millisecond)), zap.String("reason", reason))
 	})
+}
+
+// add takes a track, unless the session has ended.
+func (s *session) add(t *track) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ended {
+		s.tracks = append(s.tracks, t)
+	}
+	return !s.ended
+}
+
+func (s *session) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.tracks)
 }
 
 // udp reports whether the session's media goes past the viewer's connection.
@@ -83,6 +102,12 @@ func (s *session) url() string {
 // seen notes a sign of life from the viewer.
 func (s *session) seen() { s.lastly.Store(time.Now().UnixNano()) }
 
+// heard notes a request: the viewer lives, and has a connection to say so.
+func (s *session) heard() {
+	s.seen()
+	s.orphan.Store(false)
+}
+
 // did follows what a request has made of the session.
 func (s *session) did(method, url string) {
 	if method == "PLAY" {
@@ -90,17 +115,15 @@ func (s *session) did(method, url string) {
 		s.target = url
 		s.mu.Unlock()
 		s.playing.Store(true)
-		s.leg.gather.media.Store(true)
+		s.leg.gather.media.Store(!s.udp()) // datagrams in lumps are lost, and some players mind their time
 	}
 }
 
 // does follows a request on its way: data that an origin gets after a PAUSE makes
-// some close the connection.
-func (s *session) does(method string) {
+// some close the connection. It reports whether there will be none from now on.
+func (s *session) does(method string) (paused bool) {
 	s.asked.Store(time.Now().UnixNano())
-	if method == "PAUSE" {
-		s.playing.Store(false)
-	}
+	return method == "PAUSE" && s.playing.Swap(false)
 }
 
 // look is called now and then. A session over UDP whose viewer gives no sign of

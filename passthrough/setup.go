@@ -13,6 +13,9 @@ import (
 	"weir/proxy/wire"
 )
 
+// maxTracks bounds what one place can take of ports and channels.
+const maxTracks = 16
+
 // A setup is a SETUP on its way.
 type setup struct {
 	leg    *leg
@@ -46,17 +49,22 @@ func (l *leg) prepare(ctx context.Context, ex *exchange) error {
 	if s := ex.session; s != nil && t.tcp == s.udp() {
 		return &proxy.Refusal{Reason: proxy.BadTransport, Err: fmt.Errorf("session %s has another", s.id)}
 	}
-	ex.setup = &setup{leg: l, t: t}
-	if ex.setup.track, err = l.newTrack(c, t); err != nil {
-		return err
+	if s := ex.session; s != nil && s.count() >= maxTracks {
+		return &proxy.Refusal{Reason: proxy.TooMany, Err: fmt.Errorf("session %s has %d tracks", s.id, maxTracks)}
 	}
+	ex.setup = &setup{leg: l, t: t}
 	if ex.session == nil {
 		err = l.admit(ctx, ex)
 	}
+	if err == nil {
+		ex.setup.track, err = l.newTrack(c, t)
+	}
 	if err != nil {
 		ex.dropSetup()
+		return err
 	}
-	return err
+	ex.offer = ex.setup.offer()
+	return nil
 }
 
 // admit reserves a viewer's place.
@@ -104,18 +112,25 @@ func (l *leg) setUp(ex *exchange, res *wire.Response) (string, error) {
 		return "", nil
 	}
 	id, timeout, ok := parseSession(res.Header.Get("Session"))
-	agreed := interleaved(res.Header.Get("Transport"))
+	agreed := interleaved(res.Header.Get("Transport"), su.track.channels)
 	if !ok || agreed == nil {
 		su.drop()
+		if ok && ex.session == nil { // the origin has a session of which nobody else knows
+			l.tell("TEARDOWN", &session{origin: id, leg: l})
+		}
 		return "", &proxy.Refusal{Reason: proxy.OriginBad, Err: fmt.Errorf("SETUP answered with Session %.40q, Transport %.80q",
 			res.Header.Get("Session"), res.Header.Get("Transport"))}
 	}
-	s := ex.session
-	if s == nil {
-		s = l.newSession(id, timeout, su.ticket)
-		ex.session = s
+	if err := l.join(ex, su, id, timeout); err != nil {
+		su.drop()
+		return "", err
 	}
-	l.install(s, su.track, agreed.interleaved)
+	if su.ticket != nil { // it was for a session that has one
+		su.ticket.Close()
+	}
+	if !l.install(ex.session, su.track, agreed.interleaved) {
+		return "", &proxy.Refusal{Reason: proxy.NoSession}
+	}
 	if su.t.tcp {
 		return su.t.answerTCP(*agreed, su.track.viewer), nil
 	}
@@ -123,13 +138,41 @@ func (l *leg) setUp(ex *exchange, res *wire.Response) (string, error) {
 }
 
 // interleaved is the transport that an origin has agreed to; nil if it is not
-// what it was offered.
-func interleaved(header string) *transport {
+// what it was offered. Some leave out the channels, and mean those.
+func interleaved(header string, offered [2]int) *transport {
 	for _, t := range parseTransports(header) {
-		if t.tcp && t.interleaved[0] >= 0 {
-			return &t
+		if !t.tcp {
+			continue
 		}
+		if t.interleaved == none {
+			t.interleaved = offered
+		}
+		return &t
 	}
+	return nil
+}
+
+// join finds the session that a SETUP was for, or makes it. Some origins have one
+// for a connection, whether a SETUP names it or not.
+func (l *leg) join(ex *exchange, su *setup, origin string, timeout time.Duration) error {
+	if ex.session != nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.sessions[origin]
+	switch {
+	case l.err != nil: // nobody would end it
+		return l.err
+	case s == nil:
+		s = l.newSession(origin, timeout, su.ticket)
+		su.ticket = nil // the session's from now on
+		l.sessions[origin] = s
+		l.r.addSession(s)
+	case s.udp() == su.t.tcp:
+		return &proxy.Refusal{Reason: proxy.BadTransport, Err: fmt.Errorf("session %s has another", s.id)}
+	}
+	ex.session = s
 	return nil
 }
 
@@ -142,15 +185,12 @@ func (l *leg) newSession(origin string, timeout time.Duration, ticket proxy.Tick
 		log: l.log, done: make(chan struct{})}
 	s.lastly.Store(now.UnixNano())
 	s.asked.Store(now.UnixNano())
-	l.mu.Lock()
-	l.sessions[origin] = s
-	l.mu.Unlock()
-	l.r.addSession(s)
 	return s
 }
 
-// install lets a track's media pass.
-func (l *leg) install(s *session, t *track, agreed [2]int) {
+// install lets a track's media pass. It reports false, and keeps nothing, if the
+// session has ended meanwhile.
+func (l *leg) install(s *session, t *track, agreed [2]int) bool {
 	t.s = s
 	l.mu.Lock()
 	if agreed != t.channels {
@@ -160,11 +200,16 @@ func (l *leg) install(s *session, t *track, agreed [2]int) {
 	}
 	l.routes.Store(l.routes.Load().with(t))
 	l.mu.Unlock()
-	s.mu.Lock()
-	s.tracks = append(s.tracks, t)
-	s.mu.Unlock()
+	if !s.add(t) {
+		l.mu.Lock()
+		l.routes.Store(l.routes.Load().without(s))
+		l.mu.Unlock()
+		t.free()
+		return false
+	}
 	if t.pair != nil {
 		s.conn.work.Go(func() { t.hear(t.pair.RTP, 0) })
 		s.conn.work.Go(func() { t.hear(t.pair.RTCP, 1) })
 	}
+	return true
 }
