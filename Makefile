@@ -3,7 +3,7 @@
 GO       ?= go
 # What the end-to-end tests play with and stand behind, and what the race detector needs.
 PROGRAMS := ffmpeg ffprobe gst-launch-1.0 gcc haproxy nginx
-ELEMENTS := playbin rtspsrc rtph264depay rtph264pay rtpmp4gdepay rtpmp4gpay h264parse avdec_h264 avdec_aac
+ELEMENTS := playbin rtspsrc rtph264depay rtph264pay rtpmp4gdepay rtpmp4gpay h264parse avdec_h264 avdec_aac openh264enc avenc_aac qtdemux
 FILES    := /usr/lib/nginx/modules/ngx_stream_module.so /usr/lib/*/girepository-1.0/GstRtspServer-1.0.typelib \
             /usr/lib/python3/dist-packages/gi
 PACKAGES := ffmpeg gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good \

@@ -29,8 +29,8 @@ type Options struct {
 	// Timeout is how long an origin may take for each answer. Too little refuses
 	// slow origins, too much keeps viewers of a dead one waiting.
 	Timeout time.Duration // default 10s
-	// Beat is how often what an origin has sent is handed on while it plays; all
-	// sessions have the same. What costs is waking up, not bytes: with 0 each
+	// Beat is how often what an origin has sent is handed on to viewers over TCP
+	// while it plays; all sessions have the same. What costs is waking up, not bytes: with 0 each
 	// packet is handed on as it comes, at several times the price, and media that
 	// waits for the beat comes later by half of it on average.
 	Beat time.Duration // default 40ms: a picture
@@ -45,7 +45,7 @@ func Flags(fs *flag.FlagSet) proxy.Build {
 	o := &Options{}
 	fs.StringVar(&o.UDP, "passthrough.udp", "20000-20999", "`range` of UDP ports for viewers, two for each track of each session; too few refuse viewers (they try TCP then); empty turns UDP off")
 	fs.DurationVar(&o.Timeout, "passthrough.timeout", 10*time.Second, "how long an origin may take for each answer; little refuses slow origins, much keeps viewers of a dead one waiting")
-	fs.DurationVar(&o.Beat, "passthrough.beat", 40*time.Millisecond, "how often media that has come is handed on; 0 hands on each packet as it comes, at several times the CPU; much comes late and in lumps")
+	fs.DurationVar(&o.Beat, "passthrough.beat", 40*time.Millisecond, "how often media that has come is handed on over TCP; 0 hands on each packet as it comes, at several times the CPU; much comes late and in lumps")
 	fs.DurationVar(&o.Lag, "passthrough.lag", 30*time.Second, "how long a viewer may take nothing of what is there for him before he is closed; little cuts viewers on bad lines, much keeps those who have gone silently")
 	return func(env proxy.Env) (proxy.Mode, error) { return New(*o, env) }
 }
