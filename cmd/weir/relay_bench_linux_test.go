@@ -41,10 +41,7 @@ func BenchmarkRelayTCP(b *testing.B) {
 	if *direct {
 		relays = []*relay{{name: "source", addr: addr, pid: source.pid}}
 	} else {
-		relays = []*relay{startHAProxy(b, addr)}
-		if _, ok := modes()["passthrough"]; ok {
-			relays = append(relays, startWeir(b, addr))
-		}
+		relays = []*relay{startHAProxy(b, addr), startWeir(b, addr)}
 	}
 	for b.Loop() {
 		for range relayRounds {

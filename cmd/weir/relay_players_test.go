@@ -30,9 +30,6 @@ const gop = 1.0 // s
 // from our origin and from one of another make, with the players that people use.
 // Those who can pause and seek do. Nothing may be left at the origin afterwards.
 func TestRelayPlayers(t *testing.T) {
-	if !*direct {
-		needMode(t, "passthrough")
-	}
 	f := func(make func(*testing.T) *playedOrigin) {
 		o := make(t)
 		url := o.url
@@ -77,14 +74,6 @@ func noneLeft(t *testing.T, o *playedOrigin) {
 	})
 	if s := o.seen(); s.Requests["PLAY"] < o.players || s.Requests["TEARDOWN"] < o.players {
 		t.Errorf("%s saw %v of %d players", o.name, s.Requests, o.players)
-	}
-}
-
-// needMode skips a test until there is a mode.
-func needMode(t testing.TB, mode string) {
-	t.Helper()
-	if _, ok := modes()[mode]; !ok {
-		t.Skipf("weir has no mode %q yet", mode)
 	}
 }
 
