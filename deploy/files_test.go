@@ -49,7 +49,7 @@ func TestCompose(t *testing.T) {
 	f("origin2.image", "bluenviron/mediamtx:1.9.3-ffmpeg")
 	f("edge.build.dockerfile", "deploy/Dockerfile")
 	f("edge.depends_on", "origin1 origin2")
-	f("edge.command", "-splitter.udp ")
+	f("edge.command", "-splitter.udp  -passthrough.udp ")
 	f("edge.environment.WEIR_ORIGIN", "rtsp://origin1:8554 rtsp://origin2:8554")
 	f("edge.environment.WEIR_DRAIN_NOTICE", "5s")
 	f("edge.environment.WEIR_DRAIN_TIMEOUT", "1m")
