@@ -53,6 +53,7 @@ type conn struct {
 	mu       sync.Mutex
 	queue    []*exchange // not yet answered, in the order in which they came
 	flushing bool        // somebody writes answers
+	flushed  *sync.Cond  // when he has; on mu
 	cseq     int         // of our requests to the viewer
 	asked    map[string]asking
 	channels [256]bool // the viewer's interleaved channels that are in use
@@ -65,9 +66,11 @@ type asking struct {
 }
 
 func newConn(r *Relay, rc *proxy.RTSPConn, cancel context.CancelFunc) *conn {
-	return &conn{r: r, rc: rc, cancel: cancel, log: r.log.With(zap.String("path", rc.Viewer.Path), zap.Stringer("viewer", rc.Viewer.Addr)),
+	c := &conn{r: r, rc: rc, cancel: cancel, log: r.log.With(zap.String("path", rc.Viewer.Path), zap.Stringer("viewer", rc.Viewer.Addr)),
 		in: wire.NewReader(bufio.NewReaderSize(rc, 4096)), slots: make(chan struct{}, maxUnanswered),
 		hung: make(chan struct{}), asked: map[string]asking{}}
+	c.flushed = sync.NewCond(&c.mu)
+	return c
 }
 
 // serve returns when the connection and the sessions made on it have ended. ctx

@@ -12,9 +12,8 @@ import (
 func (c *conn) answer(ex *exchange, res *wire.Response) {
 	c.mu.Lock()
 	ex.answer = res.Append(nil)
-	if c.flushing {
-		c.mu.Unlock()
-		return
+	for c.flushing { // by another, who takes this one along: media may not overtake it
+		c.flushed.Wait()
 	}
 	c.flushing = true
 	for len(c.queue) > 0 && c.queue[0].answer != nil {
@@ -26,6 +25,7 @@ func (c *conn) answer(ex *exchange, res *wire.Response) {
 		c.mu.Lock()
 	}
 	c.flushing = false
+	c.flushed.Broadcast()
 	c.mu.Unlock()
 }
 
