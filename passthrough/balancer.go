@@ -192,6 +192,9 @@ func inTime(err error) bool {
 // closes the idle connections to HTTP origins at the end. Links belong to their
 // callers.
 func (b *Balancer) Run(ctx context.Context) error {
+	if len(b.sites) == 0 {
+		b.log.Warn("no origin is configured (-origin): viewers are answered 404")
+	}
 	b.setProbing(b.opts.Check > 0)
 	var wg sync.WaitGroup
 	for _, s := range b.sites {

@@ -222,7 +222,7 @@ func (r *resumedBody) resume(cause error) error {
 		}
 		err := r.reopen(o)
 		if err == nil {
-			r.b.log.Debug("body resumed", zap.String("from", r.from.name), zap.Int64("at", r.next), zap.NamedError("cause", cause))
+			r.b.log.Debug("body resumed", zap.String("origin", r.from.name), zap.Int64("at", r.next), zap.NamedError("cause", cause))
 			r.b.resumed.Add(1)
 			return nil
 		}

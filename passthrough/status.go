@@ -91,17 +91,19 @@ func (b *Balancer) Ready() error {
 	return nil
 }
 
-// Usable returns an error that names each pool of -origin that has no usable
-// origin, and why; so it does where no origin is configured at all. Sources do not
-// count: one dead camera is no reason to send viewers of others elsewhere.
+// Usable returns an error if no pool of -origin has a usable origin, with each and
+// why; so it does where no origin is configured at all. While one has, the node
+// can do something: every other edge has the same origins, and if one dead pool
+// made all of them unready, balancers would turn off what works. Sources do not
+// count likewise.
 func (b *Balancer) Usable() error {
 	if len(b.sites) == 0 {
 		return errNone
 	}
-	if gone := b.gone(b.pools); gone != "" {
-		return errors.New(gone)
+	if len(b.pools) == 0 || slices.ContainsFunc(b.pools, func(p *pool) bool { return b.gone([]*pool{p}) == "" }) {
+		return nil
 	}
-	return nil
+	return errors.New(b.gone(b.pools))
 }
 
 // mostGone is how many pools are named.

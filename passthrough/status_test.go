@@ -146,7 +146,7 @@ func TestReady(t *testing.T) {
 		b.probed(all[1], errors.New("rtsp probe: EOF"), true, time.Second)
 	}
 	web := "no origin for http /vod: w:80 down (http probe: answer 503)"
-	f("a pool that is gone", web+"; "+cam, web)
+	f("a pool that is gone", web+"; "+cam, "<nil>")
 	_, err = b.DialRTSP(t.Context(), proxy.Want{Path: "/x"})
 	wantRefusal(t, err, proxy.OriginDown, 5*time.Second)
 	rtsp := "no origin for rtsp /: a:554 ejected (origin a:554: no route as *** to a:554), b:554 down (rtsp probe: EOF)"

@@ -217,7 +217,6 @@ func (d *demonstration) report() *demoReport {
 	r := &demoReport{Seconds: time.Since(d.began).Seconds()}
 	for _, o := range d.origins {
 		c := o.Counts()
-		r.LivePulls += c.Pulls
 		r.OriginConns += c.Connections
 	}
 	for _, p := range d.node.parts {
@@ -225,6 +224,7 @@ func (d *demonstration) report() *demoReport {
 			r.BytesToViewers += st.SentBytes
 			for _, f := range st.Feeds {
 				r.BytesFromOrigin += f.InBytes
+				r.LivePulls += f.Pulls
 			}
 		}
 	}

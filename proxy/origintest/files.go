@@ -2,8 +2,11 @@ package origintest
 
 import (
 	"errors"
+	"fmt"
+	"hash/crc32"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 
 	"go.uber.org/zap"
@@ -11,15 +14,19 @@ import (
 
 // files is the handler of HTTP.
 func files(opt *Options, seen *tally) http.Handler {
-	from, header := opt.Files, ""
-	if from == nil {
-		from, header = content, "max-age=60" // embedded files have no time of their own
+	from, embedded := opt.Files, opt.Files == nil
+	if embedded {
+		from = content
 	}
 	server := http.FileServerFS(from)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen.httpRequest()
-		if header != "" {
-			w.Header().Set("Cache-Control", header)
+		if strings.HasSuffix(r.URL.Path, ".ts") {
+			w.Header().Set("Content-Type", "video/mp2t") // to some systems it is a translation
+		}
+		if embedded { // such files have no time of their own
+			w.Header().Set("Cache-Control", "max-age=60")
+			w.Header().Set("Etag", fmt.Sprintf(`"%08x"`, crc32.ChecksumIEEE([]byte(r.URL.Path)))) // they never change
 		}
 		server.ServeHTTP(w, r)
 	})
