@@ -21,10 +21,11 @@
 // common beat (gather.go).
 //
 // It does not store, split or publish: ANNOUNCE and RECORD are refused. Limits: 16
-// unanswered requests a connection, 3 redirects, 16 tracks a session;
-// messages as package wire has them. A viewer costs about 70 KiB while media moves.
+// unanswered requests a connection, 3 redirects, 16 tracks a session; messages as
+// package wire has them. A viewer costs about 70 KiB while media moves.
 //
 // Locks: the Balancer's guards pools and the state of all origins; it is held for
-// a choice, never over I/O, logging or metrics. Those of the Relay are held alone,
-// and over nothing but their fields.
+// a choice, never over I/O, logging or metrics. In the Relay leg.mu comes before
+// Relay.mu and session.mu (leg.join); all others are held alone, and over nothing
+// but their fields.
 package passthrough

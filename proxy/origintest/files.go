@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io/fs"
 	"net"
 	"net/http"
 	"strings"
@@ -26,7 +27,9 @@ func files(opt *Options, seen *tally) http.Handler {
 		}
 		if embedded { // such files have no time of their own
 			w.Header().Set("Cache-Control", "max-age=60")
-			w.Header().Set("Etag", fmt.Sprintf(`"%08x"`, crc32.ChecksumIEEE([]byte(r.URL.Path)))) // they never change
+			if b, err := fs.ReadFile(from, strings.TrimPrefix(r.URL.Path, "/")); err == nil {
+				w.Header().Set("Etag", fmt.Sprintf(`"%08x"`, crc32.ChecksumIEEE(b)))
+			}
 		}
 		server.ServeHTTP(w, r)
 	})
