@@ -1,0 +1,164 @@
+package cache
+
+import (
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+)
+
+// streams remembers the playlists in use: which segments belong to which, how
+// far each has come, and when it last moved. Its methods may be called by any
+// goroutine. It is bounded: the playlist that was heard of longest ago goes.
+//
+// A playlist is known by its path, or by path?query where different queries name
+// different streams. Its segments are known by their paths alone: their queries may
+// be tokens, which change from viewer to viewer.
+type streams struct {
+	mu     sync.Mutex
+	known  *simplelru.LRU[string, *stream]
+	places map[string]place // by path, of the segments and pieces of all that are known
+}
+
+// A place is where a segment stands.
+type place struct {
+	playlist string
+	number   int64 // unnumbered for parts and init segments
+}
+
+const unnumbered = math.MinInt64
+
+// A change is what a new version of a playlist means for what is stored.
+type change struct {
+	Listed    []string // URIs that were not in it before: what was said of them (404) is no longer so
+	Next      []string // what is worth fetching ahead, newest last; none if nobody has asked lately
+	Restarted bool     // the stream has begun anew: Stale is no longer what is there
+	Stale     []string // the segments of before; without Restarted, those whose names are used again
+}
+
+// newStreams returns a table of at most max playlists.
+func newStreams(max int) *streams {
+	s := &streams{places: map[string]place{}}
+	known, err := simplelru.NewLRU(max, func(_ string, t *stream) { s.forget(t) })
+	if err != nil {
+		panic("BUG: a table of streams needs room for one")
+	}
+	s.known = known
+	return s
+}
+
+// saw tells of a playlist that the origin has just sent, by its path. m may be nil.
+func (s *streams) saw(path string, m *manifest, now time.Time) change {
+	if m == nil {
+		return change{}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, ok := s.known.Get(path)
+	if !ok || t.newest.numbered() != m.numbered() {
+		s.known.Remove(path)
+		t = newStream(path, now)
+		s.known.Add(path, t)
+		listed, _ := s.take(t, m, now)
+		return change{Listed: listed}
+	}
+	t.heard = now
+	switch t.compare(m, now) {
+	case lateVersion:
+		return change{}
+	case anotherStream:
+		return s.restart(t, m, now)
+	}
+	c := change{Stale: s.reused(t, m)}
+	if t.wanted(now) {
+		c.Next = t.next(m)
+	}
+	if t.movedBy(m) {
+		t.moved = now
+	}
+	var names []string
+	c.Listed, names = s.take(t, m, now)
+	if m.First <= t.haunt {
+		c.Stale = append(c.Stale, names...)
+	}
+	return c
+}
+
+// restart forgets what was known of a stream: all of it is stale, and so are all
+// names of the new one, which the old one may have used before anybody
+// remembers. While the numbers are those of the old one, that is true of each new name.
+func (s *streams) restart(t *stream, m *manifest, now time.Time) change {
+	c := change{Restarted: true, Stale: t.uris()}
+	s.forget(t)
+	fresh := newStream(t.path, now)
+	fresh.asked, fresh.haunt = t.asked, max(t.newest.Last, t.haunt)
+	*t = *fresh
+	c.Listed, _ = s.take(t, m, now)
+	c.Stale = append(c.Stale, c.Listed...)
+	slices.Sort(c.Stale)
+	c.Stale = slices.Compact(c.Stale)
+	return c
+}
+
+// asked tells that a viewer has asked for a playlist or one of its segments.
+func (s *streams) asked(path string, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, number := s.find(path)
+	if t == nil {
+		return
+	}
+	s.known.Get(t.path) // keeps it
+	t.asked = now
+	if number != unnumbered && t.newest.Class == storedPlaylist {
+		t.recent[t.turn%len(t.recent)] = number + 1 // 0 is none
+		t.turn++
+	}
+}
+
+// of returns the newest version of the playlist that lists a segment, part or
+// init segment, or that a path itself is; nil if there is none.
+func (s *streams) of(path string) *manifest {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, _ := s.find(path)
+	if t == nil {
+		return nil
+	}
+	return t.newest
+}
+
+// after returns the one or two segments behind one of a stored playlist that has
+// just been asked for, if the one before it was asked for not long ago: somebody
+// plays it.
+func (s *streams) after(path string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, number := s.find(path)
+	if t == nil || number == unnumbered || t.newest.Class != storedPlaylist || !t.played(number-1) {
+		return nil
+	}
+	var next []string
+	for n := max(number+1, t.newest.First); n <= min(number+2, t.newest.Last); n++ {
+		if uri := t.newest.Segments[n-t.newest.First]; uri != "" && bare(uri) != bare(path) {
+			next = append(next, uri)
+		}
+	}
+	return next
+}
+
+// frozen reports whether a live playlist has not moved for three target
+// durations, although it was asked for: the origin has sent the same again, and
+// that not so long ago that nobody knows any more.
+func (s *streams) frozen(path string, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, _ := s.find(path)
+	if t == nil || !t.newest.live() {
+		return false
+	}
+	long := 3 * t.newest.target()
+	return t.heard.Sub(t.moved) > long && now.Sub(t.heard) <= long
+}
