@@ -106,6 +106,10 @@ func (b *Balancer) Usable() error {
 	return errors.New(b.gone(b.pools))
 }
 
+// KeepsHost reports whether HTTP origins are asked for the viewer's Host
+// (-origin.host preserve): for whoever stores answers it is part of the key.
+func (b *Balancer) KeepsHost() bool { return b.opts.Host == "preserve" }
+
 // mostGone is how many pools are named.
 const mostGone = 5
 

@@ -13,6 +13,7 @@ import (
 	"github.com/peterbourgon/ff/v3/ffyaml"
 	"go.uber.org/zap"
 
+	"weir/cache"
 	"weir/passthrough"
 	"weir/proxy"
 	"weir/proxy/admin"
@@ -24,12 +25,13 @@ import (
 func modes() map[string]proxy.Register {
 	return map[string]proxy.Register{
 		"splitter":    splitter.Flags,
+		"cache":       cache.Flags,
 		"passthrough": passthrough.Flags,
 	}
 }
 
 // defaultLadder is the ladder of all modes, in the order in which it makes sense.
-var defaultLadder = []string{"splitter", "passthrough"}
+var defaultLadder = []string{"splitter", "cache", "passthrough"}
 
 // A config is all that flags, environment and file say.
 type config struct {

@@ -1,0 +1,100 @@
+package cache
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"weir/proxy"
+	"weir/proxy/forward"
+)
+
+// An ask is a request as it goes to the origin for everybody: without what makes
+// it one viewer's.
+type ask struct {
+	key    key
+	path   string
+	host   string
+	class  class       // by extension
+	header http.Header // no conditions, no Range
+	secret string      // what it says of who asks; answers are shared among those of one secret
+	direct directives
+}
+
+// personal are fields that are not in the key and make no difference for others:
+// they do not go upstream on everybody's behalf. Conditions and ranges are the
+// cache's to ask.
+var personal = []string{
+	"Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since",
+	"Cache-Control", "Pragma", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto",
+	"Cmcd-Object", "Cmcd-Request", "Cmcd-Session", "Cmcd-Status", "Referer", "Dnt", "Sec-Gpc", "Priority",
+	"Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Fetch-User", "Upgrade-Insecure-Requests", "Expect", "Te",
+}
+
+// media reports whether the rules for media apply to a class.
+func (c *Cache) media(cl class) bool { return cl != other && cl != secret && c.opt.Media == mediaAware }
+
+// asking makes a viewer's request an ask.
+func (c *Cache) asking(req *http.Request) *ask {
+	a := &ask{key: c.keys.of(req), path: req.URL.Path, class: guess(req.URL.Path), direct: directivesOf(req.Header)}
+	out := forward.Request(req.WithContext(context.Background()), c.id) // nobody's: no Forwarded
+	a.header = out.Header
+	for _, name := range personal {
+		delete(a.header, name)
+	}
+	if c.keys.host {
+		a.host = req.Host
+	}
+	if c.media(a.class) {
+		delete(a.header, "Cookie")
+		delete(a.header, "Origin") // the edge answers CORS by itself
+	}
+	delete(a.header, "Accept-Encoding")
+	if codings := codings(req.Header); codings != "" && !c.media(a.class) { // playlists are to be read, segments are small already
+		a.header["Accept-Encoding"] = []string{codings}
+	}
+	a.secret = strings.Join(req.Header["Authorization"], ",") + "\x00" + strings.Join(a.header["Cookie"], ";")
+	return a
+}
+
+// anonymous reports whether the ask says nothing of who asks.
+func (a *ask) anonymous() bool { return a.secret == "\x00" }
+
+// asked is a request of the edge's own: for what a playlist lists, or a URL.
+func (c *Cache) want(target string) *ask {
+	path, query, _ := strings.Cut(target, "?")
+	req := &http.Request{Method: http.MethodGet, URL: &url.URL{Path: path, RawQuery: query}, Header: http.Header{}, ProtoMajor: 1, ProtoMinor: 1}
+	return c.asking(req)
+}
+
+// request is the ask as a request.
+func (a *ask) request(ctx context.Context) *http.Request {
+	return (&http.Request{
+		Method: http.MethodGet, URL: &url.URL{Path: a.path, RawQuery: a.key.query}, Host: a.host,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: a.header.Clone(),
+	}).WithContext(ctx)
+}
+
+// again is the ask for an object that is there, or a part of it.
+func (c *Cache) again(m *meta) *ask {
+	a := c.want(m.Path)
+	a.key = key{m.Key, m.Query}
+	a.host = m.Host
+	for _, name := range m.Vary {
+		if v, ok := m.Asks[name]; ok {
+			a.header[name] = v
+		}
+	}
+	return a
+}
+
+// trip asks the origin.
+func (c *Cache) trip(req *http.Request) (*http.Response, error) {
+	c.met.trips.inc()
+	res, err := c.env.Upstream.RoundTrip(req)
+	if err != nil {
+		return nil, proxy.Refused(err)
+	}
+	return res, nil
+}

@@ -1,0 +1,186 @@
+package cache
+
+import (
+	"net/http"
+	"strings"
+	"time"
+)
+
+// A newest is the newest version of a live playlist that blocking requests have
+// brought.
+type newest struct {
+	object *object
+	is     *manifest
+}
+
+// ruled applies the rules for media to what RFC 9111 says of an answer.
+func (c *Cache) ruled(cl class, is *manifest, m *meta, v verdict, a *ask) verdict {
+	if !c.media(cl) && cl != secret || c.opt.Media != mediaAware {
+		return v
+	}
+	msn, part, _, blocks := blocking(a.key.query)
+	of := c.streams.of(a.stream())
+	live := of != nil && of.Class == livePlaylist
+	var target time.Duration
+	if of != nil {
+		target = of.Target
+		if is == nil && cl >= multivariant && cl <= storedMPD && m.Status == http.StatusOK {
+			is = of
+		}
+	}
+	if blocks && m.Status == http.StatusOK {
+		blocks = is != nil && is.holds(msn, part) // not if the origin has ignored it
+	}
+	return mediaVerdict(cl, is, m.Status, v, blocks, live, target)
+}
+
+// listed draws the conclusions from a playlist that has come.
+func (c *Cache) listed(o *object, is *manifest) {
+	if is == nil {
+		return
+	}
+	now, m := time.Now(), o.meta.Load()
+	if _, _, skip, _ := blocking(m.Query); skip == "" && is.Class == livePlaylist {
+		c.setNewest(plain(m.Key), newest{o, is})
+	}
+	ch := c.streams.saw(m.stream(), is, now)
+	for _, target := range ch.Listed {
+		c.rehabilitate(target)
+	}
+	if ch.Restarted {
+		c.met.restarts.inc()
+		c.log.Info("stream has begun anew", pathField(m.Path))
+	}
+	for _, target := range ch.Stale {
+		for _, o := range c.table.all(c.want(target).key.id) {
+			o.soften()
+		}
+	}
+	c.ahead(ch.Next)
+}
+
+// setNewest remembers a version of a live playlist, unless a newer one is known:
+// answers may overtake each other.
+func (c *Cache) setNewest(id string, n newest) {
+	old, ok := c.latest.Peek(id)
+	if ok && !old.object.isDead() && old.is.First <= n.is.Last && old.is.holds(n.is.Last+1, n.is.Parts) {
+		return
+	}
+	c.latest.Add(id, n)
+}
+
+// rehabilitate forgets that something was not there, now that a playlist lists it.
+func (c *Cache) rehabilitate(target string) {
+	for _, o := range c.table.all(c.want(target).key.id) {
+		if o.meta.Load().Status >= 400 {
+			o.kill()
+		}
+	}
+}
+
+// ahead fetches what viewers are about to ask for.
+func (c *Cache) ahead(targets []string) {
+	if n := len(targets) - c.opt.Prefetch; n > 0 {
+		targets = targets[n:] // the newest stand last
+	}
+	for _, target := range targets {
+		if c.opt.Prefetch == 0 || c.ram.limit == 0 {
+			return
+		}
+		a := c.want(target)
+		if o, pass := c.table.find(a.key.id, a.header); o == nil && pass.IsZero() {
+			if _, first := c.depart(a, a.header, nil, nil, nil, false); first {
+				c.met.prefetched.inc()
+			}
+		}
+	}
+}
+
+// newest returns a version of a live playlist that is newer than what is stored
+// under a request's own key: one that has what a blocking request waits for, or
+// one that was brought by a blocking request a moment ago.
+func (c *Cache) newest(k key, req *http.Request, now time.Time) (*object, *meta) {
+	if c.opt.Media != mediaAware || guess(req.URL.Path) != livePlaylist {
+		return nil, nil
+	}
+	n, ok := c.latest.Get(plain(k.id))
+	if !ok || n.object.isDead() || !n.object.matches(req.Header) {
+		return nil, nil
+	}
+	m := n.object.meta.Load()
+	msn, part, skip, blocks := blocking(k.query)
+	switch {
+	case skip != "" || m.Key == k.id || m.age(now) >= m.Verdict.Fresh:
+		return nil, nil
+	case blocks && n.is.holds(msn, part):
+		return n.object, m
+	case !blocks && m.age(now) < min(n.is.Target/2, 3*time.Second):
+		return n.object, m
+	}
+	return nil, nil
+}
+
+// stream is the name under which streams know a playlist, or look for a segment.
+func (m *meta) stream() string { return streamOf(m.Path, m.Query) }
+
+func (a *ask) stream() string { return streamOf(a.path, a.key.query) }
+
+func streamOf(path, query string) string {
+	if query == "" {
+		return path
+	}
+	return plain(path + "?" + query)
+}
+
+// plain is a key without what blocking requests add to it.
+func plain(id string) string {
+	path, query, ok := strings.Cut(id, "?")
+	if !ok {
+		return id
+	}
+	var rest []string
+	for p := range strings.SplitSeq(query, "&") {
+		if !strings.HasPrefix(p, "_HLS_") {
+			rest = append(rest, p)
+		}
+	}
+	if len(rest) == 0 {
+		return path
+	}
+	return path + "?" + strings.Join(rest, "&")
+}
+
+// noticed tells the streams that somebody asks for something of theirs, and has
+// what follows fetched. It is called once a second for each object at most.
+func (c *Cache) noticed(o *object, m *meta, now time.Time) {
+	if !c.media(m.Class) {
+		return
+	}
+	c.streams.asked(m.stream(), now)
+	if m.Class == segment {
+		c.ahead(c.streams.after(m.Path))
+	}
+}
+
+// frozen reports whether an answer with a live playlist is to be refused because
+// the stream stands still.
+func (c *Cache) frozen(m *meta, now time.Time) bool {
+	return c.opt.Frozen == "404" && m.Class == livePlaylist && c.streams.frozen(m.stream(), now)
+}
+
+// standing is how many of the live playlists in use do not move.
+func (c *Cache) standing(now time.Time) (n int) {
+	for _, path := range c.streams.paths() {
+		if c.streams.frozen(path, now) {
+			n++
+		}
+	}
+	return n
+}
+
+// paths returns the playlists that are known.
+func (s *streams) paths() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.known.Keys()
+}

@@ -1,0 +1,257 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+)
+
+// A reader reads an object from somewhere on, while it may still be growing. It
+// is used by one goroutine.
+type reader struct {
+	o    *object
+	off  int64 // of the next byte; guarded by o.mu
+	want int64 // one behind the last byte that is wanted; -1: all there is
+
+	follows bool // a fill was under way when it began
+
+	asked int64 // where it had a slice fetched, and how often
+	tried int
+}
+
+// A piece is what a reader gets: bytes of a chunk that is held, or a file of
+// which n bytes are to be sent. It must be closed.
+type piece struct {
+	c *chunk
+	b []byte
+	f *os.File
+	n int64
+}
+
+func (p *piece) close() {
+	if p.c != nil {
+		p.c.drop()
+	}
+	if p.f != nil {
+		p.f.Close() //nolint:errcheck // only read from
+	}
+}
+
+// read begins to read from off to want, or to the end if want is -1. The reader
+// must be closed.
+func (o *object) read(off, want int64) *reader {
+	r := &reader{o: o, off: off, want: want}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.readers++
+	if len(o.fills) > 0 {
+		r.follows = true
+		o.follow(r)
+		o.notify() // a fill may wait for its first follower
+	}
+	return r
+}
+
+func (o *object) follow(r *reader) {
+	if o.followers == nil {
+		o.followers = map[*reader]struct{}{}
+	}
+	o.followers[r] = struct{}{}
+}
+
+func (r *reader) close() {
+	o := r.o
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.readers--
+	if o.followers != nil {
+		delete(o.followers, r)
+		o.notify() // a fill may wait for its slowest, or its last, follower
+	}
+	if o.readers == 0 && !o.left() {
+		o.die()
+	}
+	o.bury()
+}
+
+// size is the size of the object, -1 if it is not known yet.
+func (o *object) size() int64 { return o.meta.Load().Size }
+
+// next returns what is there at the reader's offset; it waits for it, or has it
+// fetched. The end is a piece without bytes. Errors are visible to the viewer: the
+// answer is cut.
+func (r *reader) next(ctx context.Context) (p piece, err error) {
+	o := r.o
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for {
+		m := o.meta.Load()
+		if m.Size >= 0 && r.off >= m.Size || r.want >= 0 && r.off >= r.want {
+			return piece{}, nil
+		}
+		n := int(r.off / m.Slice)
+		s := o.slot(n)
+		if p, ok := r.inRAM(s.ram, n, m); ok {
+			return p, nil
+		}
+		if s.disk && !s.loading {
+			if p, ok := r.onDisk(n, m); ok {
+				return p, nil
+			}
+			continue // it was loaded, or is not there
+		}
+		if !s.loading {
+			if err := r.need(n, m); err != nil {
+				return piece{}, err
+			}
+		}
+		if err := o.wait(ctx); err != nil {
+			return piece{}, err
+		}
+	}
+}
+
+// inRAM returns what a chunk has. o.mu is held.
+func (r *reader) inRAM(c *chunk, n int, m *meta) (piece, bool) {
+	if c == nil {
+		return piece{}, false
+	}
+	from := int(r.off - int64(n)*m.Slice)
+	to := c.have
+	if r.want >= 0 {
+		to = int(min(int64(to), r.want-int64(n)*m.Slice))
+	}
+	if from >= to {
+		return piece{}, false
+	}
+	c.hold()
+	r.moved(int64(to - from))
+	if s := &r.o.slots[n]; s.whole && s.touched != r.o.used.Load() {
+		s.touched = r.o.used.Load()
+		r.o.cache.ram.index.touch(r.o.item(n))
+	}
+	return piece{c: c, b: c.mem[from:to], n: int64(to - from)}, true
+}
+
+// smallOnDisk is what is read back into RAM when it is asked for: opening a file costs more than copying
+// this many bytes.
+const smallOnDisk = 64 << 10
+
+// onDisk returns a file, or loads a chunk that is small or not verified yet into
+// RAM, where the caller looks next. o.mu is held; it is given up while files are
+// read.
+func (r *reader) onDisk(n int, m *meta) (piece, bool) {
+	o := r.o
+	o.slot(n).loading = true
+	o.mu.Unlock()
+	p, c, err := o.fromDisk(n, r.off, r.want, m)
+	o.mu.Lock()
+	s := o.slot(n)
+	s.loading = false
+	o.notify()
+	switch {
+	case err != nil:
+		s.disk = false
+	case c == nil:
+		r.moved(p.n)
+		return p, true
+	case s.ram == nil && !o.dead:
+		o.keep(n, c)
+	default:
+		c.drop()
+	}
+	return piece{}, false
+}
+
+// moved notes that the reader has got further. o.mu is held.
+func (r *reader) moved(n int64) {
+	r.off += n
+	if r.o.paced {
+		r.o.notify()
+	}
+}
+
+// keep puts a chunk that was loaded from disk into its slot, hold and all. mu is
+// held, and given up for a moment.
+func (o *object) keep(n int, c *chunk) {
+	o.slot(n).ram = c
+	gone := o.completed(n, c)
+	o.mu.Unlock()
+	evict(gone)
+	o.mu.Lock()
+}
+
+// fromDisk opens chunk n at off, or reads it into a chunk of its own.
+func (o *object) fromDisk(n int, off, want int64, m *meta) (p piece, c *chunk, err error) {
+	length := m.chunkLen(n)
+	if length > smallOnDisk {
+		f, size, err := o.cache.disk.open(o.id, n)
+		if err == nil {
+			at := off - int64(n)*m.Slice
+			left := size - at
+			if want >= 0 {
+				left = min(left, want-off)
+			}
+			if _, err = f.Seek(at, io.SeekCurrent); err == nil && left > 0 {
+				return piece{f: f, n: left}, nil, nil
+			}
+			f.Close() //nolint:errcheck // only read from
+		}
+		if !errors.Is(err, errUnverified) {
+			return piece{}, nil, err
+		}
+	}
+	c = o.cache.ram.chunk(length, o.overhead(n), nil)
+	if c == nil {
+		return piece{}, nil, errGone
+	}
+	c.have, err = o.cache.disk.read(o.id, n, c.mem)
+	if err == nil && c.have != length {
+		err = errGone
+	}
+	if err != nil {
+		c.drop()
+		return piece{}, nil, err
+	}
+	return piece{}, c, nil
+}
+
+// near is how far a fill may be behind a reader's offset for the reader to wait
+// for it, rather than to ask for a slice of his own.
+func (m *meta) near() int64 { return m.Slice }
+
+// tries bounds how often one reader has the same bytes fetched.
+const tries = 3
+
+// need sees to it that the byte at r.off comes: by a fill that is near, by a slice
+// of its own, or by a fill that gets there in the end. o.mu is held.
+func (r *reader) need(n int, m *meta) error {
+	o := r.o
+	var later bool
+	for _, f := range o.fills {
+		if !f.covers(r.off) {
+			continue
+		}
+		o.follow(r)
+		if !m.Sliced || r.off-f.pos <= m.near() {
+			return nil
+		}
+		later = true
+	}
+	if r.asked != r.off {
+		r.asked, r.tried = r.off, 0
+	}
+	switch {
+	case o.err != nil && (!m.Sliced || errors.Is(o.err, errChanged) || r.tried >= tries):
+		return o.err
+	case m.Sliced && r.tried < tries:
+		r.tried++
+		o.startSlice(n, r.want)
+		o.follow(r)
+		return nil
+	case later:
+		return nil
+	}
+	return errGone
+}
