@@ -66,7 +66,7 @@ type Cache struct {
 
 	mu      sync.Mutex
 	stopped bool
-	purges  []purge        // of the last minute, the newest first; replaced, never changed
+	purges  []recent       // the newest last; replaced, never changed
 	work    sync.WaitGroup // flights and slices
 }
 
@@ -137,6 +137,7 @@ func (c *Cache) tidy(ctx context.Context) {
 			c.spread.tick(now)
 			c.table.tidy(now)
 		case <-ctx.Done():
+			c.spread.tick(time.Now()) // what was purged in the last second is told, too
 			return
 		}
 	}

@@ -126,7 +126,7 @@ func (p purge) fit() purge {
 	return purge{Prefix: commonPrefix(p.path(), p.path()[:min(maxPurgeText, len(p.path()))]), Soft: p.Soft}
 }
 
-// commonPrefix does not split a character: paths are UTF-8.
+// commonPrefix is what two paths begin with. It splits no character: paths are UTF-8.
 func commonPrefix(a, b string) string {
 	n := 0
 	for n < min(len(a), len(b)) && a[n] == b[n] {

@@ -13,31 +13,43 @@ func (o *object) soften() {
 	})
 }
 
-// matches reports whether a purge is about an object. A URL is meant with all its
-// variants, and with the same query once what is ignored is taken out.
-func (p *purge) matches(c *Cache, m *meta) bool {
+// about returns whether an object is what a purge is about. A URL is meant with
+// all its variants, and with the same query once what is ignored is taken out.
+func (c *Cache) about(p purge) func(m *meta) bool {
 	switch {
 	case p.Tag != "":
-		return slices.Contains(m.Tags, p.Tag)
+		return func(m *meta) bool { return slices.Contains(m.Tags, p.Tag) }
 	case p.Prefix != "":
-		return strings.HasPrefix(m.Path, p.Prefix)
+		return func(m *meta) bool { return strings.HasPrefix(m.Path, p.Prefix) }
 	}
-	k := c.want(p.URL).key
-	return m.Path == c.want(p.URL).path && m.Query == k.query
+	a := c.want(p.URL)
+	return func(m *meta) bool { return m.Path == a.path && m.Query == a.key.query }
 }
 
-// purgeMemory is how long a purge is remembered, for what was asked for before it
-// and comes after it.
-const purgeMemory = time.Minute
+const (
+	// purgeMemory is how long a purge is remembered, for what was asked for before
+	// it and comes after it.
+	purgeMemory = time.Minute
+	// purgesKept is how many are; beyond, all that comes is validated before it is
+	// used a second time.
+	purgesKept = 4096
+)
+
+// A recent purge is one of the last minute.
+type recent struct {
+	at    time.Time
+	soft  bool
+	about func(m *meta) bool
+}
 
 // purgedMeanwhile purges an object that was on its way when a purge came.
 func (c *Cache) purgedMeanwhile(o *object, m *meta) {
 	c.mu.Lock()
-	recent := c.purges
+	purges := c.purges
 	c.mu.Unlock()
-	for _, p := range recent {
-		if m.Asked.Before(p.At) && p.matches(c, m) {
-			o.purge(p.Soft)
+	for _, p := range purges {
+		if m.Asked.Before(p.at) && p.about(m) {
+			o.purge(p.soft)
 		}
 	}
 }
@@ -51,16 +63,19 @@ func (o *object) purge(soft bool) {
 }
 
 // remember keeps a purge for a while.
-func (c *Cache) remember(p purge) {
+func (c *Cache) remember(p recent) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	recent := []purge{p}
+	kept := make([]recent, 0, len(c.purges)+1)
 	for _, old := range c.purges {
-		if p.At.Sub(old.At) < purgeMemory && len(recent) < 1000 {
-			recent = append(recent, old)
+		if p.at.Sub(old.at) < purgeMemory {
+			kept = append(kept, old)
 		}
 	}
-	c.purges = recent
+	if len(kept) >= purgesKept {
+		kept = append(kept[:0], recent{p.at, false, func(*meta) bool { return true }})
+	}
+	c.purges = append(kept, p)
 }
 
 // purge takes out, or makes stale, what is stored or on its way here.
@@ -68,14 +83,22 @@ func (c *Cache) purge(p purge) (n int) {
 	if p.At.IsZero() {
 		p.At = time.Now()
 	}
-	c.remember(p)
-	c.table.each(func(o *object) bool {
-		if m := o.meta.Load(); m.Asked.Before(p.At) && p.matches(c, m) {
+	about := c.about(p)
+	c.remember(recent{p.At, p.Soft, about})
+	hit := func(o *object) bool {
+		if m := o.meta.Load(); m.Asked.Before(p.At) && about(m) {
 			n++
 			o.purge(p.Soft)
 		}
 		return true
-	})
+	}
+	if p.URL != "" && !c.keys.host { // there is one key
+		for _, o := range c.table.all(c.want(p.URL).key.id) {
+			hit(o)
+		}
+	} else {
+		c.table.each(hit)
+	}
 	c.met.purged.add(int64(n))
 	return n
 }
@@ -99,7 +122,7 @@ func (c *Cache) look(prefix string, limit int) (objects []objectStatus, more boo
 // status is what operators see of an object.
 func (o *object) status(m *meta, now time.Time) objectStatus {
 	age := m.age(now)
-	s := objectStatus{Key: m.Key, Variant: m.Variant, Status: m.Status, Type: m.Header.Get("Content-Type"), Class: m.Class.String(), Tags: m.Tags,
+	s := objectStatus{Key: strings.Replace(m.Key, "\x00", "", 1), Variant: m.Variant, Status: m.Status, Type: m.Header.Get("Content-Type"), Class: m.Class.String(), Tags: m.Tags,
 		Size: m.Size, Age: age.Seconds(), Fresh: (m.Verdict.Fresh - age).Seconds()}
 	o.mu.Lock()
 	defer o.mu.Unlock()

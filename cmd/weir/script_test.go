@@ -32,10 +32,16 @@ func originMain() {
 	addr := fs.String("addr", "127.0.0.1:0", "")
 	user := fs.String("user", "", "")
 	password := fs.String("password", "", "")
+	files := fs.String("http", "", "")
+	dir := fs.String("files", "", "")
 	fs.Parse(os.Args[1:]) //nolint:errcheck // exits
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	o, err := origintest.New(origintest.Options{Addr: *addr, User: *user, Password: *password, Log: zap.NewNop()})
+	opt := origintest.Options{Addr: *addr, HTTP: *files, User: *user, Password: *password, Log: zap.NewNop()}
+	if *dir != "" {
+		opt.Files = os.DirFS(*dir)
+	}
+	o, err := origintest.New(opt)
 	if err == nil {
 		err = o.Run(ctx)
 	}
