@@ -60,6 +60,7 @@ type Cache struct {
 	forward *forward.Handler
 	door    http.Handler
 	spread  *spreader
+	hands   *sync.Pool // of *hand
 
 	base context.Context // of all that outlives a viewer; ends with Run
 	end  context.CancelFunc
@@ -82,6 +83,7 @@ func New(o Options, env proxy.Env) (*Cache, error) {
 	}
 	c := &Cache{opt: o, env: env, log: env.Log.Named("cache"), id: "weir-" + strings.ToLower(rand.Text()[:10]),
 		table: newTable(), streams: newStreams(maxStreams)}
+	c.hands = newHands(c)
 	c.keys = keyRules{host: keepsHost(env.Upstream), ignore: o.ignored()}
 	c.latest, _ = lru.New[string, newest](maxStreams) // fails for 0 only
 	var err error

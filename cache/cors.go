@@ -19,11 +19,11 @@ var (
 
 func (v *visit) cors() {
 	if v.c.media(guess(v.req.URL.Path)) {
-		v.corsOn(v.w.Header())
+		exposed(v.w.Header())
 	}
 }
 
-func (v *visit) corsOn(h http.Header) {
+func exposed(h http.Header) {
 	h["Access-Control-Allow-Origin"] = corsAny
 	h["Access-Control-Expose-Headers"] = corsExposed
 }
@@ -53,7 +53,7 @@ func (v *visit) preflight() bool {
 		return false
 	}
 	h := v.w.Header()
-	v.corsOn(h)
+	exposed(h)
 	h["Access-Control-Allow-Methods"] = corsMethods
 	h["Access-Control-Max-Age"] = corsMaxAge
 	if fields := asked["Access-Control-Request-Headers"]; len(fields) == 1 && fieldNames(fields[0]) {

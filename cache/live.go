@@ -99,12 +99,12 @@ func (c *Cache) ahead(targets []string) {
 // newest returns a version of a live playlist that is newer than what is stored
 // under a request's own key: one that has what a blocking request waits for, or
 // one that was brought by a blocking request a moment ago.
-func (c *Cache) newest(k key, req *http.Request, now time.Time) (*object, *meta) {
-	if c.opt.Media != mediaAware || guess(req.URL.Path) != livePlaylist {
+func (c *Cache) newest(k key, path string, h http.Header, now time.Time) (*object, *meta) {
+	if c.opt.Media != mediaAware || guess(path) != livePlaylist {
 		return nil, nil
 	}
 	n, ok := c.latest.Get(plain(k.id))
-	if !ok || n.object.isDead() || !n.object.matches(req.Header) {
+	if !ok || n.object.isDead() || !n.object.matches(h) {
 		return nil, nil
 	}
 	m := n.object.meta.Load()

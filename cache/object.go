@@ -18,11 +18,12 @@ var (
 // An object is a stored answer, or one that is being stored: fields (meta), and
 // bytes in chunks, each of which is in RAM, on disk, on its way, or missing.
 type object struct {
-	cache *Cache
-	id    uint64
-	hash  uint64 // of key and variant: chunks keep their place in the index' memory
-	meta  atomic.Pointer[meta]
-	used  atomic.Int64 // when it was last asked for, in seconds of the Unix epoch
+	cache  *Cache
+	id     uint64
+	hash   uint64 // of key and variant: chunks keep their place in the index' memory
+	meta   atomic.Pointer[meta]
+	common atomic.Pointer[head]
+	used   atomic.Int64 // when it was last asked for, in seconds of the Unix epoch
 
 	mu        sync.Mutex
 	slots     []slot

@@ -63,7 +63,7 @@ func (p passage) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if c.media(guess(v.req.URL.Path)) && v.req.Method != http.MethodOptions {
 		unsite(res.Header)
-		v.corsOn(res.Header)
+		exposed(res.Header)
 	}
 	return res, nil
 }

@@ -18,7 +18,15 @@ type report struct {
 // append adds this cache's member to those of the caches before it. ttl is the
 // rest of the freshness lifetime.
 func (r *report) append(before []string, id string, ttl time.Duration) []string {
-	b := make([]byte, 0, 96)
+	b := r.text(make([]byte, 0, 96), id, ttl)
+	if len(before) == 0 {
+		return []string{string(b)}
+	}
+	return append(before[:len(before):len(before)], string(b))
+}
+
+// text appends this cache's member.
+func (r *report) text(b []byte, id string, ttl time.Duration) []byte {
 	b = append(b, id...)
 	switch {
 	case r.hit:
@@ -39,10 +47,7 @@ func (r *report) append(before []string, id string, ttl time.Duration) []string 
 	if r.stale {
 		b = append(b, "; detail=stale"...)
 	}
-	if len(before) == 0 {
-		return []string{string(b)}
-	}
-	return append(before[:len(before):len(before)], string(b))
+	return b
 }
 
 // forwardReason is RFC 9211's word for why a flight is needed.

@@ -185,7 +185,7 @@ func (v *visit) hint(hint http.Header) {
 
 // find returns what is stored for a request, and until when its key passes.
 func (c *Cache) find(k key, req *http.Request, now time.Time) (*object, *meta, time.Time) {
-	if o, m := c.newest(k, req, now); o != nil {
+	if o, m := c.newest(k, req.URL.Path, req.Header, now); o != nil {
 		return o, m, time.Time{}
 	}
 	o, pass := c.table.find(k.id, req.Header)

@@ -223,6 +223,14 @@ func (s *Splitter) drop(f *feed) {
 // ServeHTTP implements proxy.Handler: nothing of HTTP is ours yet.
 func (s *Splitter) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.env.Next.ServeHTTP(w, r) }
 
+// Hit implements proxy.Hitter for the rung to the right.
+func (s *Splitter) Hit(p *proxy.Plain) *proxy.Hit {
+	if next, ok := s.env.Next.(proxy.Hitter); ok {
+		return next.Hit(p)
+	}
+	return nil
+}
+
 // ServeRTSP implements proxy.Handler. What is not live is left to the next rung.
 func (s *Splitter) ServeRTSP(ctx context.Context, rc *proxy.RTSPConn) {
 	if s.leaves(ctx, rc) {
