@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -217,6 +218,10 @@ func (v *visit) unusable(o *object, err error) (done bool) {
 	o.kill()
 	if err == errGone || err == errChanged {
 		return false
+	}
+	var refused *proxy.Refusal
+	if !errors.As(err, &refused) {
+		err = &proxy.Refusal{Reason: proxy.OriginBad, Err: err} // it has answered, but badly
 	}
 	v.fail(err)
 	return true

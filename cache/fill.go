@@ -53,9 +53,9 @@ func (f *fill) end(err error) {
 	o.fills = slices.DeleteFunc(o.fills, func(g *fill) bool { return g == f })
 	o.err = err
 	switch {
-	case err == nil:
-	case errors.Is(err, errChanged), !o.meta.Load().Sliced, o.meta.Load().Size < 0:
-		o.die()
+	case err == nil, errors.Is(err, errAbandoned):
+	case !f.slice, errors.Is(err, errChanged):
+		o.die() // its readers may still have slices fetched, if nothing has changed
 	}
 	if len(o.fills) == 0 {
 		o.followers = nil

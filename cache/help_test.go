@@ -58,7 +58,7 @@ func newRig(t testing.TB, serve http.HandlerFunc, change ...func(*Options)) *rig
 }
 
 func testOptions() Options {
-	return Options{Memory: 64 << 20, Slice: 1 << 20, Policy: "2q", Media: mediaAware, Prefetch: 1, Frozen: "serve",
+	return Options{Memory: 64 << 20, Slice: 1 << 20, Policy: "2q", Media: mediaAware, Prefetch: 1, Frozen: "serve", Ignore: strings.Join(defaultIgnore, ","),
 		Timeout: 10 * time.Second, Lag: 10 * time.Second}
 }
 
