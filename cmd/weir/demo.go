@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"slices"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"weir/cache"
 	"weir/proxy/origintest"
 	"weir/proxy/viewer"
 	"weir/splitter"
@@ -156,7 +158,7 @@ func (d *demonstration) welcome() string {
 	}
 	file := ""
 	if a := d.node.front.HTTPAddr(); a != nil {
-		file = "\n  fetch    curl -O http://" + a.String() + "/clip.ts"
+		file = "\n  or HLS   ffplay http://" + a.String() + "/clip.m3u8   (cached: the origin is asked once)"
 	}
 	return fmt.Sprintf(`Weir runs here %[1]s: two origins, one edge, and %[2]d viewers of its own.
 
@@ -173,12 +175,19 @@ func (d *demonstration) watch(ctx context.Context, log *zap.Logger) {
 	url := "rtsp://" + d.node.front.RTSPAddr().String() + demoPath
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	files := &http.Client{Transport: &http.Transport{}}
+	defer files.CloseIdleConnections()
 	tick := time.NewTicker(demoEvery)
 	defer tick.Stop()
 	for i := range d.viewers {
 		wg.Go(func() {
 			if err := d.view(ctx, url, i); err != nil && ctx.Err() == nil {
 				log.Warn("viewer", zap.Int("number", i+1), zap.Error(err))
+			}
+		})
+		wg.Go(func() {
+			if err := d.fetch(ctx, files); err != nil && ctx.Err() == nil {
+				log.Warn("viewer over HTTP", zap.Int("number", i+1), zap.Error(err))
 			}
 		})
 		select {
@@ -200,6 +209,25 @@ func (d *demonstration) view(ctx context.Context, url string, i int) error {
 	return v.Run(ctx)
 }
 
+// fetch reads the clip over HTTP, as it is stored.
+func (d *demonstration) fetch(ctx context.Context, c *http.Client) error {
+	a := d.node.front.HTTPAddr()
+	if a == nil {
+		return nil
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+a.String()+"/clip.ts", nil)
+	if err != nil {
+		return err
+	}
+	res, err := c.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	_, err = io.Copy(io.Discard, res.Body)
+	return err
+}
+
 // A demoReport is what happened. Milliseconds are from a viewer's dial.
 type demoReport struct {
 	Seconds         float64 `json:"seconds"`
@@ -209,6 +237,8 @@ type demoReport struct {
 	BytesFromOrigin uint64  `json:"bytes_from_origin"`
 	BytesToViewers  uint64  `json:"bytes_to_viewers"` // strangers' included
 	PacketsLost     uint64  `json:"packets_lost"`
+	HTTPAnswers     uint64  `json:"http_answers"` // by the cache
+	HTTPFills       uint64  `json:"http_origin_requests"`
 	FirstKeyP50     float64 `json:"first_key_frame_ms_p50"`
 	FirstKeyMax     float64 `json:"first_key_frame_ms_max"`
 }
@@ -220,12 +250,16 @@ func (d *demonstration) report() *demoReport {
 		r.OriginConns += c.Connections
 	}
 	for _, p := range d.node.parts {
-		if st, ok := p.Part.Status().(splitter.Status); ok {
+		switch st := p.Part.Status().(type) {
+		case splitter.Status:
 			r.BytesToViewers += st.SentBytes
 			for _, f := range st.Feeds {
 				r.BytesFromOrigin += f.InBytes
 				r.LivePulls += f.Pulls
 			}
+		case cache.Status:
+			r.HTTPAnswers += st.Hits + st.Stale + st.Misses + st.Passed
+			r.HTTPFills += st.OriginAsked
 		}
 	}
 	d.mu.Lock()
@@ -256,8 +290,9 @@ func (d *demonstration) tell(r *demoReport) error {
 		return json.NewEncoder(d.stdout).Encode(r)
 	}
 	d.say("\nIn %.1f s, %d viewers got %.1f MB, for which the origins sent %.1f MB in %d pull(s).\n"+
-		"First key frame %.1f ms after the dial (median; the slowest, who waited for the source, %.1f ms). Packets lost: %d.\n",
-		r.Seconds, r.Viewers, float64(r.BytesToViewers)/1e6, float64(r.BytesFromOrigin)/1e6, r.LivePulls, r.FirstKeyP50, r.FirstKeyMax, r.PacketsLost)
+		"First key frame %.1f ms after the dial (median; the slowest, who waited for the source, %.1f ms). Packets lost: %d.\n"+
+		"Over HTTP, %d answers cost the origin %d request(s).\n",
+		r.Seconds, r.Viewers, float64(r.BytesToViewers)/1e6, float64(r.BytesFromOrigin)/1e6, r.LivePulls, r.FirstKeyP50, r.FirstKeyMax, r.PacketsLost, r.HTTPAnswers, r.HTTPFills)
 	return nil
 }
 

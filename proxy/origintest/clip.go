@@ -15,9 +15,10 @@ import (
 	"github.com/pion/rtp"
 )
 
-// content is the clip (see makeclip.sh), and what HTTP serves by default.
+// content is the clip (see makeclip.sh), and what HTTP serves by default: the clip
+// once more as a playlist of byte ranges, one for each key frame.
 //
-//go:embed clip.ts hello.txt
+//go:embed clip.ts clip.m3u8 hello.txt
 var content embed.FS
 
 // What makeclip.sh makes. A whole number of samples of both tracks fits into the

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"path"
 	"strings"
 	"sync"
 
@@ -22,8 +23,11 @@ func files(opt *Options, seen *tally) http.Handler {
 	server := http.FileServerFS(from)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen.httpRequest()
-		if strings.HasSuffix(r.URL.Path, ".ts") {
-			w.Header().Set("Content-Type", "video/mp2t") // to some systems it is a translation
+		switch path.Ext(r.URL.Path) { // some systems know neither, or take .ts for a translation
+		case ".ts":
+			w.Header().Set("Content-Type", "video/mp2t")
+		case ".m3u8":
+			w.Header().Set("Content-Type", "application/vnd.apple.mpegurl")
 		}
 		if embedded { // such files have no time of their own
 			w.Header().Set("Cache-Control", "max-age=60")

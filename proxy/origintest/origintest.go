@@ -33,7 +33,7 @@ type Options struct {
 	UDP            bool        // also send RTP over UDP, from a free pair of ports on Addr's host
 
 	Live  []string    // further live paths, beginning with a slash; they carry the clock
-	Files fs.FS       // what HTTP serves; nil for clip.ts and hello.txt
+	Files fs.FS       // what HTTP serves; nil for clip.ts, clip.m3u8 and hello.txt
 	Log   *zap.Logger // nil logs nothing
 }
 
