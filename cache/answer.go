@@ -83,14 +83,24 @@ func (v *visit) ranges(b *body, o *object, m *meta) bool {
 		}
 	}
 	if m.Size < 0 {
-		s := span(specs[0])
-		b.code, b.spans, b.length = http.StatusPartialContent, []span{s}, s.to-s.from
-		b.rangeInfo = contentRange(s, -1)
-		if s.to == veryLarge {
-			b.spans[0].to, b.length = -1, -1
-		}
-		return true
+		b.growing(span(specs[0]))
+	} else {
+		b.ranges(specs, m)
 	}
+	return true
+}
+
+// growing makes the answer a range of an object whose size is not known.
+func (b *body) growing(s span) {
+	b.code, b.spans, b.length = http.StatusPartialContent, []span{s}, s.to-s.from
+	b.rangeInfo = contentRange(s, -1)
+	if s.to == veryLarge {
+		b.spans[0].to, b.length = -1, -1
+	}
+}
+
+// ranges makes the answer what of an object was asked for.
+func (b *body) ranges(specs []rangeSpec, m *meta) {
 	spans, whole := resolve(specs, m.Size)
 	switch {
 	case whole:
@@ -103,7 +113,6 @@ func (v *visit) ranges(b *body, o *object, m *meta) bool {
 		b.parts = newMultipart(spans, m.Size, m.Header.Get("Content-Type"))
 		b.code, b.spans, b.length = http.StatusPartialContent, spans, b.parts.length
 	}
-	return true
 }
 
 // await waits until a growing object has what a range asks for, or has ended.

@@ -5,24 +5,27 @@
 //	             │          │
 //	           flight     chunks: ram, disk
 //
-// Read it top-down. A visit (visit.go) is one request; get is the decision table. key.go
-// says what is the same thing, fresh.go, fields.go and conditions.go are the rules of RFC 9111 and its kin as
-// pure functions, media.go and streams.go those for HLS and DASH. A table finds objects
-// by key. What is not there is brought by a flight (flight.go), one for each key
-// whoever asks: until the origin's header is known, everybody waits for it; then
-// either there is an object, or everybody asks for himself. An object is fields (meta) and
-// bytes in chunks (object.go); readers (reader.go) read it from where they are, while
-// fills (fill.go) still bring it: one for all of it, or one for each slice that is wanted. Chunks are
-// in RAM, outside of the Go heap (chunk.go, memory.go), on disk (disk.go), or nowhere any more: an
-// index (index.go) says what goes.
+// Read it top-down. A visit (visit.go) is one request; get is the decision table.
+// key.go says what is the same thing, fresh.go, fields.go and conditions.go are
+// the rules of RFC 9111 and its kin as pure functions, media.go and streams.go
+// those for HLS and DASH. A table finds objects by key. What is not there is
+// brought by a flight (flight.go), one for each key whoever asks: until the
+// origin's header is known, everybody waits for it; then either there is an
+// object, or everybody asks for himself. An object is fields (meta) and bytes in
+// chunks (object.go); readers (reader.go) read it from where they are, while
+// fills (fill.go) still bring it: one for all of it, or one for each slice that
+// is wanted. Chunks are in RAM, outside of the Go heap (chunk.go, memory.go), on
+// disk (disk.go), or nowhere any more: an index (index.go) says what goes.
 //
 // It takes every HTTP request but upgrades: what is not to be stored it forwards
-// by itself, since answers to unsafe methods invalidate what is stored. It is no store of record: what
-// it holds it may lose, and what fails while it stores costs hits, never answers.
+// by itself, since answers to unsafe methods invalidate what is stored. It is no
+// store of record: what it holds it may lose, and what fails while it stores
+// costs hits, never answers.
 //
-// Limits: RAM -cache.memory (all chunks, whoever holds them, and what objects cost besides), 32 variants
-// a key, playlists of 4 MiB, 16 ranges a request; what is larger than an eighth of the RAM and cannot be fetched in slices is
-// passed on, not stored.
+// Limits: RAM -cache.memory (all chunks, whoever holds them, and what objects
+// cost besides), 32 variants a key, playlists of 4 MiB, 16 ranges a request; what
+// is larger than an eighth of the RAM and cannot be fetched in slices is passed
+// on, not stored.
 //
 // Locks: object.mu comes before those of the table, the indexes and the disk; two
 // objects' are never held together. None is held over I/O.

@@ -173,8 +173,9 @@ func (d *disk) end(flag *bool) {
 	d.changed.Broadcast()
 }
 
-// put queues a piece to be written; done is called when Body is not needed any more, with whether it is on the disk.
-// A queue that is full refuses at once: done may be called before put returns.
+// put queues a piece to be written; done is called when Body is not needed any more,
+// with whether it is on the disk. A queue that is full refuses at once: done may be
+// called before put returns.
 func (d *disk) put(p diskPiece, done func(ok bool)) {
 	if there, queued := d.enqueue(p, done); !queued {
 		done(there)

@@ -46,23 +46,9 @@ func newHands(c *Cache) *sync.Pool {
 // Hit implements proxy.Hitter: it answers with what is fresh, complete and in RAM,
 // and the same for everybody. It says what get would say.
 func (c *Cache) Hit(p *proxy.Plain) *proxy.Hit {
-	host := ""
-	if c.keys.host {
-		host = keyHost(p.Host, false)
-	}
-	k := c.keys.from(host, p.Path, p.Query)
 	now := time.Now()
-	o, m := c.newest(k, p.Path, nil, now)
+	o, m := c.atHand(p, now)
 	if o == nil {
-		all := c.table.all(k.id)
-		if len(all) != 1 {
-			return nil
-		}
-		o = all[0]
-		m = o.meta.Load()
-	}
-	age := m.age(now)
-	if len(m.Vary) > 0 || m.Size < 0 || m.Verdict.usability(age, noDirectives) != usable || c.frozen(m, now) {
 		return nil
 	}
 	text := o.head(m)
@@ -78,6 +64,7 @@ func (c *Cache) Hit(p *proxy.Plain) *proxy.Hit {
 		c.noticed(o, m, now)
 	}
 	c.met.hits.inc()
+	age := m.age(now)
 	b := append(h.buf[:0], text...)
 	b = strconv.AppendInt(append(b, "Age: "...), int64(age/time.Second), 10)
 	b = append(b, "\r\nCache-Status: "...)
@@ -88,6 +75,28 @@ func (c *Cache) Hit(p *proxy.Plain) *proxy.Hit {
 	h.buf = append(r.text(b, c.id, m.Verdict.Fresh-age), "\r\n\r\n"...)
 	h.Header = h.buf
 	return &h.Hit
+}
+
+// atHand returns the one object that may answer a request as it is, nil if there
+// is none, or more than one.
+func (c *Cache) atHand(p *proxy.Plain, now time.Time) (*object, *meta) {
+	host := ""
+	if c.keys.host {
+		host = keyHost(p.Host, false)
+	}
+	k := c.keys.from(host, p.Path, p.Query)
+	o, m := c.newest(k, p.Path, nil, now)
+	if o == nil {
+		all := c.table.all(k.id)
+		if len(all) != 1 {
+			return nil, nil
+		}
+		o, m = all[0], all[0].meta.Load()
+	}
+	if len(m.Vary) > 0 || m.Size < 0 || m.Verdict.usability(m.age(now), noDirectives) != usable || c.frozen(m, now) {
+		return nil, nil
+	}
+	return o, m
 }
 
 // head returns the common part of the header for a meta.

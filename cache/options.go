@@ -31,8 +31,8 @@ type Options struct {
 	// Policy says what goes when a tier is full: "2q", which a scan of things asked for once does not
 	// empty, or "lru".
 	Policy string // default 2q
-	// Media is "hls-aware", which gives playlists and segments the lifetimes that players need, or "origin", which
-	// does only what RFC 9111 says.
+	// Media is "hls-aware", which gives playlists and segments the lifetimes that
+	// players need, or "origin", which does only what RFC 9111 says.
 	Media string // default hls-aware
 	// Ignore are query parameters that are neither part of the key nor sent to the origin.
 	Ignore string
@@ -40,8 +40,9 @@ type Options struct {
 	Cookies bool
 	// Prefetch is how many segments are fetched ahead of the viewers of a stream. 0 is none.
 	Prefetch int // default 1
-	// Frozen is what is done with a live playlist that has not moved for three target durations: "serve" it, or "404", so that players
-	// look for another source.
+	// Frozen is what is done with a live playlist that has not moved for three
+	// target durations: "serve" it, or "404", so that players look for another
+	// source.
 	Frozen string // default serve
 	// Timeout is how long an origin may be silent, before its header or between bytes. Little
 	// refuses slow origins and low-latency playlists, which block for up to three target durations.

@@ -1,0 +1,87 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// huge reports whether an object would push too much else out: an eighth of the
+// RAM. A fill of one does not run far ahead of its fastest reader.
+func (c *Cache) huge(size int64) bool { return size > c.ram.limit/8 }
+
+// lead is how far that is.
+func (c *Cache) lead(m *meta) int64 { return max(c.ram.limit/32, 2*m.Slice) }
+
+// grace is how long a fill of a huge object goes on without anybody who reads it.
+const grace = 2 * time.Second
+
+// pace holds a fill back that would push everything else out, or ends it if
+// nobody reads any more. What a huge object of unknown size has, it keeps only as
+// long as somebody reads it: it cannot be stored.
+func (f *fill) pace(ctx context.Context) (done bool, err error) {
+	o := f.o
+	m := o.meta.Load()
+	if f.slice || !o.cache.huge(max(m.Size, f.pos)) {
+		return false, nil
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !m.Sliced {
+		o.die()
+	}
+	if len(o.followers) == 0 {
+		f.awaitFollower(ctx)
+	}
+	o.paced = true
+	defer func() { o.paced = false }()
+	for {
+		if len(o.followers) == 0 {
+			return true, errAbandoned
+		}
+		first, last := f.ends()
+		if o.dead {
+			o.forget(first)
+		}
+		if !m.Sliced {
+			last = first // the slowest sets the pace: nothing can be fetched again
+		}
+		if f.pos-last < o.cache.lead(m) {
+			return false, nil
+		}
+		if err := o.wait(ctx); err != nil {
+			return true, err
+		}
+	}
+}
+
+// awaitFollower waits for the first reader: viewers learn of an object when its
+// fill has begun. o.mu is held.
+func (f *fill) awaitFollower(ctx context.Context) {
+	ctx, cancel := context.WithDeadline(ctx, f.began.Add(grace))
+	defer cancel()
+	for len(f.o.followers) == 0 && f.o.wait(ctx) == nil {
+	}
+}
+
+var errAbandoned = errors.New("nobody reads it any more")
+
+// ends returns the offsets of the slowest and the fastest follower. o.mu is held.
+func (f *fill) ends() (first, last int64) {
+	first = f.pos
+	for r := range f.o.followers {
+		first, last = min(first, r.off), max(last, min(r.off, f.pos))
+	}
+	return first, last
+}
+
+// forget drops the chunks before an offset. o.mu is held, and the object is dead.
+func (o *object) forget(before int64) {
+	m := o.meta.Load()
+	for n := range min(len(o.slots), int(before/m.Slice)) {
+		if s := &o.slots[n]; s.ram != nil && s.whole {
+			s.ram.drop()
+			s.ram = nil
+		}
+	}
+}
