@@ -41,6 +41,10 @@ func (l ladder) ServeRTSP(ctx context.Context, c *proxy.RTSPConn) {
 	l.rtsp(ctx, c)
 }
 
+// Hit implements proxy.Hitter, so that whatever is tested is tested on
+// connections that might have been answered quickly.
+func (l ladder) Hit(*proxy.Plain) *proxy.Hit { return nil }
+
 func (l ladder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if l.http == nil {
 		l.t.Errorf("%s %s has reached the ladder", r.Method, r.RequestURI)

@@ -19,6 +19,7 @@ func (f *Front) leave(srv *http.Server) {
 	go f.shutdownHTTP(ctx, srv, done)
 	f.leaveViewers(ctx, timeout/10)
 	<-done
+	f.leaveViewers(ctx, timeout/10) // whose quick answers net/http takes for idleness: see quickConn.Close
 }
 
 func (f *Front) shutdownHTTP(ctx context.Context, srv *http.Server, done chan<- struct{}) {
@@ -69,6 +70,9 @@ func (f *Front) leaveViewers(ctx context.Context, span time.Duration) {
 	f.mu.Lock()
 	left := slices.Collect(maps.Values(f.viewers))
 	f.mu.Unlock()
+	if len(left) == 0 {
+		return
+	}
 	f.log.Info("closing the last viewers", zap.Int("connections", len(left)), zap.Duration("within", span))
 	for _, cancel := range left {
 		cancel()

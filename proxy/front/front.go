@@ -4,6 +4,10 @@
 // on the wire, keeps deadlines on those who send nothing, and lets viewers go
 // when the node drains.
 //
+// Plain requests of HTTP/1.1 in the clear that the ladder has the answer to at
+// hand (proxy.Hitter) are answered without net/http: see quickConn. Its mutex
+// comes before the Front's.
+//
 // It knows nothing of media. Limits: an RTSP message of 8 KiB a line, 32 KiB of
 // header and 256 KiB of body (package wire); an HTTP header of 64 KiB.
 package front
@@ -26,7 +30,7 @@ import (
 // Config is what a Front is made of besides its flags.
 type Config struct {
 	Options
-	Handler proxy.Handler // the ladder
+	Handler proxy.Handler // the ladder; asked for what it has at hand, too, if it is a proxy.Hitter
 	Gate    proxy.Admitter
 	Metrics prometheus.Registerer
 	Log     *zap.Logger
@@ -117,8 +121,8 @@ func (f *Front) Run(ctx context.Context) error {
 	}
 	srv := f.httpServer(serving)
 	served := make(chan error, 2) // the end of HTTP and of HTTPS
-	go serveHTTP(srv, f.http, served)
-	go serveHTTP(srv, f.https, served)
+	go f.serveListener(serving, srv, f.http, served)
+	go f.serveListener(serving, srv, f.https, served)
 	f.log.Info("started", zap.Stringer("rtsp", addrString{f.rtsp}), zap.Stringer("http", addrString{f.http}),
 		zap.Stringer("rtsps", addrString{f.rtsps}), zap.Stringer("https", addrString{f.https}))
 	<-ctx.Done()

@@ -26,6 +26,8 @@ func (f *Front) httpServer(ctx context.Context) *http.Server {
 		MaxHeaderBytes:    maxHTTPHeader,
 		HTTP2:             &http.HTTP2Config{WriteByteTimeout: f.cfg.Idle},
 		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ConnContext:       withConn,
+		ConnState:         connState,
 		ErrorLog:          log.New(httpErrors{f}, "", 0),
 	}
 	if f.https != nil {
@@ -34,15 +36,15 @@ func (f *Front) httpServer(ctx context.Context) *http.Server {
 	return srv
 }
 
-// serveHTTP serves a listener, if it is on, until srv is shut down.
-func serveHTTP(srv *http.Server, l *listener, done chan<- error) {
+// serveListener serves a listener, if it is on, until srv is shut down.
+func (f *Front) serveListener(ctx context.Context, srv *http.Server, l *listener, done chan<- error) {
 	var err error
 	switch {
 	case l == nil:
 	case l.tls != nil:
 		err = srv.ServeTLS(l, "", "")
 	default:
-		err = srv.Serve(l)
+		err = srv.Serve(f.quick(ctx, l))
 	}
 	if errors.Is(err, http.ErrServerClosed) {
 		err = nil
@@ -76,19 +78,15 @@ func (f *Front) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no tunnels here", http.StatusMethodNotAllowed)
 		return
 	}
-	escaped := r.URL.EscapedPath()
-	path, err := proxy.CleanPath(escaped)
+	viewerPath, path, err := cleanPath(r.URL.EscapedPath())
 	if err != nil || r.URL.Opaque != "" { // "http:cam" has no path to be checked
 		(&proxy.Refusal{Reason: proxy.BadRequest}).WriteHTTP(w)
 		return
 	}
-	v := httpViewer(r, path)
-	if err := f.cfg.Gate.Check(r.Context(), v); err != nil {
+	v, err := f.check(r, viewerPath)
+	if err != nil {
 		proxy.Refused(err).WriteHTTP(w)
 		return
-	}
-	if path != "/" && strings.HasSuffix(escaped, "/") {
-		path += "/" // origins tell a folder from a file by it
 	}
 	*r.URL = url.URL{Path: path, RawQuery: r.URL.RawQuery}
 	ctx, cancel := context.WithCancel(proxy.WithViewer(r.Context(), v))
@@ -98,15 +96,72 @@ func (f *Front) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	f.cfg.Handler.ServeHTTP(w, r.WithContext(ctx))
 }
 
-func httpViewer(r *http.Request, path string) *proxy.Viewer {
-	addr, _ := netip.ParseAddrPort(r.RemoteAddr)
-	return &proxy.Viewer{
-		Addr:          netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()),
-		Protocol:      "http",
-		Secure:        r.TLS != nil,
-		Path:          path,
-		Query:         r.URL.RawQuery,
-		Authorization: r.Header.Get("Authorization"),
-		UserAgent:     r.UserAgent(),
+// check says who sends a request, once the gate has been asked: it may have been
+// when a quick answer was looked for.
+func (f *Front) check(r *http.Request, path string) (*proxy.Viewer, error) {
+	if c, ok := r.Context().Value(connKey{}).(*quickConn); ok {
+		if v, err := c.recall(path, r.URL.RawQuery); v != nil {
+			return v, err
+		}
 	}
+	from, _ := netip.ParseAddrPort(r.RemoteAddr)
+	v := httpViewer(from, path, r.URL.RawQuery, r.Header.Get)
+	v.Secure = r.TLS != nil
+	return &v, f.cfg.Gate.Check(r.Context(), &v)
+}
+
+type connKey struct{}
+
+// withConn is http.Server.ConnContext.
+func withConn(ctx context.Context, nc net.Conn) context.Context {
+	if c, ok := nc.(*quickConn); ok {
+		return context.WithValue(ctx, connKey{}, c)
+	}
+	return ctx
+}
+
+// httpViewer says who sent a request with the given fields.
+func httpViewer(from netip.AddrPort, path, query string, field func(name string) string) proxy.Viewer {
+	return proxy.Viewer{
+		Addr:          netip.AddrPortFrom(from.Addr().Unmap(), from.Port()),
+		Protocol:      "http",
+		Path:          path,
+		Query:         query,
+		Authorization: field("Authorization"),
+		UserAgent:     field("User-Agent"),
+	}
+}
+
+// cleanPath returns the path that viewers are checked by, and the one that is
+// asked for: origins tell a folder from a file by the slash at its end.
+func cleanPath(escaped string) (viewer, asked string, err error) {
+	folder := strings.HasSuffix(escaped, "/")
+	if canonical(escaped) {
+		return strings.TrimSuffix(escaped, "/"), escaped, nil
+	}
+	viewer, err = proxy.CleanPath(escaped)
+	if asked = viewer; folder && viewer != "/" {
+		asked += "/"
+	}
+	return viewer, asked, err
+}
+
+// canonical reports at a glance that proxy.CleanPath would change nothing but
+// the slash at the end; false is no answer.
+func canonical(path string) bool {
+	if len(path) < 2 || len(path) > 1024 || path[0] != '/' {
+		return false
+	}
+	start := true // of a segment
+	for i := 1; i < len(path); i++ {
+		switch x := path[i]; {
+		case classes[x]&inSegment != 0 || x == '.' && !start:
+			start = false
+		case x == '/' && !start:
+			start = true
+		default:
+			return false
+		}
+	}
+	return true
 }
