@@ -191,17 +191,15 @@ func (c *Cache) Ready() error {
 // Admin implements proxy.Adminer.
 func (c *Cache) Admin() http.Handler { return c.door }
 
-const (
-	// minChunk is the chunk of objects of middling or unknown size: small, so that
-	// a far range of a fill under way is not in the chunk that is being filled.
-	minChunk = 256 << 10
-	// manyChunks is from which size on chunks are as long as slices.
-	manyChunks = 4 << 20
-)
+// minChunk is the chunk of objects that are smaller than a slice, or of unknown
+// size: short, so that a far range of a fill under way is seldom in the chunk that
+// is being filled.
+const minChunk = 256 << 10
 
-// chunkFor is the length of an object's chunks.
+// chunkFor is the length of an object's chunks. Long ones cost less on disk, where
+// each is a file.
 func (c *Cache) chunkFor(size int64) int64 {
-	if unit := c.opt.slice(); size >= manyChunks || unit < minChunk {
+	if unit := c.opt.slice(); size >= unit || unit < minChunk {
 		return unit
 	}
 	return minChunk
