@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"weir/proxy"
@@ -35,6 +36,16 @@ var personal = []string{
 // media reports whether the rules for media apply to a class.
 func (c *Cache) media(cl class) bool { return cl != other && cl != secret && c.opt.Media == mediaAware }
 
+// sends reports whether a field of viewers goes upstream in asks of a class. What
+// does not go there makes no variants.
+func (c *Cache) sends(name string, cl class) bool {
+	switch name {
+	case "Cookie", "Origin", "Accept-Encoding":
+		return !c.media(cl)
+	}
+	return !slices.Contains(personal, name)
+}
+
 // asking makes a viewer's request an ask.
 func (c *Cache) asking(req *http.Request) *ask {
 	a := &ask{key: c.keys.of(req), path: req.URL.Path, class: guess(req.URL.Path), direct: directivesOf(req.Header)}
@@ -46,12 +57,13 @@ func (c *Cache) asking(req *http.Request) *ask {
 	if c.keys.host {
 		a.host = req.Host
 	}
-	if c.media(a.class) {
-		delete(a.header, "Cookie")
-		delete(a.header, "Origin") // the edge answers CORS by itself
+	for _, name := range []string{"Cookie", "Origin"} { // the edge answers CORS by itself
+		if !c.sends(name, a.class) {
+			delete(a.header, name)
+		}
 	}
 	delete(a.header, "Accept-Encoding")
-	if codings := codings(req.Header); codings != "" && !c.media(a.class) { // playlists are to be read, segments are small already
+	if codings := codings(req.Header); codings != "" && c.sends("Accept-Encoding", a.class) { // playlists are to be read, segments are small already
 		a.header["Accept-Encoding"] = []string{codings}
 	}
 	a.secret = strings.Join(req.Header["Authorization"], ",") + "\x00" + strings.Join(a.header["Cookie"], ";")

@@ -70,6 +70,17 @@ func TestSmallObjectByRange(t *testing.T) {
 	r.trips("", 1)
 }
 
+// A condition on a range is for the cache to look at: nothing more is fetched.
+func TestIfRangeOnNothing(t *testing.T) {
+	body := noise(5 << 20)
+	r := newRig(t, file(body, `"a"`))
+	r.is(r.get("/a.mp4", "Range", "bytes=3000000-3000009", "If-Range", `"a"`), 206, body[3000000:3000010], "stored")
+	r.is(r.get("/a.mp4", "Range", "bytes=3000000-3000009", "If-Range", `"b"`), 200, body, "; hit")
+	if got := r.origin.asked("")[0].Header.Get("Range"); got != "bytes=2097152-3145727" {
+		t.Errorf("the origin was asked for %q", got)
+	}
+}
+
 func TestManyRangesAtOnce(t *testing.T) {
 	body := noise(6 << 20)
 	r := newRig(t, file(body, `"a"`))

@@ -2,12 +2,14 @@ package cache
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"time"
 
 	"weir/proxy"
@@ -172,7 +174,8 @@ func (t *taking) meta() *meta {
 			delete(m.Header, "Set-Cookie")
 		}
 	}
-	m.Vary, _ = varyOf(m.Header)
+	names, _ := varyOf(m.Header)
+	m.Vary = slices.DeleteFunc(names, func(name string) bool { return !t.c.sends(name, t.ask.class) })
 	m.Asks = http.Header{}
 	for _, name := range m.Vary {
 		if v, ok := t.ask.header[name]; ok {
@@ -246,7 +249,7 @@ func (t *taking) pass(m *meta) {
 	if t.was != nil && t.res.StatusCode < 400 {
 		t.was.kill() // there is a newer answer, which is not to be stored
 	}
-	t.why = m.Verdict.Why
+	t.why = cmp.Or(m.Verdict.Why, "not to be stored")
 	t.land(func(e *entry) { t.unshared(e, m) })
 	if t.lead == nil {
 		return

@@ -125,6 +125,7 @@ func (v *visit) fly(k key, o *object, m *meta) (answered bool) {
 	case !ok:
 		return true // he has gone
 	case res != nil:
+		defer res.Body.Close() //nolint:errcheck // the flight waits for it
 		v.pass(v.status.fwd, res)
 	case f.failed != nil:
 		v.fail(f.failed)
@@ -203,7 +204,7 @@ func (c *Cache) wanted(req *http.Request, o *object, a *ask) *span {
 		return nil
 	}
 	fields := req.Header["Range"]
-	if len(fields) != 1 || req.Header["If-Range"] != nil && o == nil {
+	if len(fields) != 1 {
 		return nil
 	}
 	specs, ok := parseRange(fields[0])

@@ -287,6 +287,20 @@ func TestVariants(t *testing.T) {
 	r.trips("", 2)
 }
 
+// What does not go upstream makes no variants.
+func TestVaryOnWhatIsNotSent(t *testing.T) {
+	r := newRig(t, func(w http.ResponseWriter, req *http.Request) {
+		page("hello", "Cache-Control", "max-age=60", "Vary", "Accept-Encoding, Origin, Referer")(w, req)
+	})
+	for i, coding := range []string{"gzip", "br, gzip", "identity"} {
+		r.is(r.get("/a.ts", "Accept-Encoding", coding, "Referer", coding), 200, "hello", []string{"stored", "; hit", "; hit"}[i])
+	}
+	r.trips("/a.ts", 1)
+	for i, coding := range []string{"gzip, br", "br;q=0.9,gzip", "gzip"} {
+		r.is(r.get("/a.txt", "Accept-Encoding", coding), 200, "hello", []string{"stored", "; hit", "vary-miss"}[i])
+	}
+}
+
 func TestOriginGone(t *testing.T) {
 	var down atomic.Bool
 	r := newRig(t, func(w http.ResponseWriter, req *http.Request) {
