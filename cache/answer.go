@@ -147,8 +147,16 @@ func (o *object) has(need int64) bool {
 	return false
 }
 
-// header fills in the answer's fields.
+// header fills in the answer's fields. It is called once for each answer.
 func (v *visit) header(m *meta, b *body, now time.Time) {
+	switch met := v.c.met; {
+	case !v.status.hit:
+		met.misses.inc()
+	case v.status.stale:
+		met.stale.inc()
+	default:
+		met.hits.inc()
+	}
 	h := v.w.Header()
 	for name, values := range m.Header {
 		h[name] = values
@@ -198,6 +206,7 @@ func (v *visit) send(m *meta, b *body, now time.Time) (done bool) {
 			}
 			out.arm()
 			out.growing = r.follows
+			v.status.found(r)
 			v.header(m, b, now)
 			v.w.WriteHeader(b.code)
 		}

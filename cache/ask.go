@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"weir/proxy"
 	"weir/proxy/forward"
@@ -21,6 +22,7 @@ type ask struct {
 	header http.Header // no conditions, no Range
 	secret string      // what it says of who asks; answers are shared among those of one secret
 	direct directives
+	less   bool // of its query is not sent
 }
 
 // personal are fields that are not in the key and make no difference for others:
@@ -49,6 +51,7 @@ func (c *Cache) sends(name string, cl class) bool {
 // asking makes a viewer's request an ask.
 func (c *Cache) asking(req *http.Request) *ask {
 	a := &ask{key: c.keys.of(req), path: req.URL.Path, class: guess(req.URL.Path), direct: directivesOf(req.Header)}
+	a.less = strings.Count(req.URL.RawQuery, "&") > strings.Count(a.key.query, "&") || a.key.query == "" && req.URL.RawQuery != ""
 	out := forward.Request(req.WithContext(context.Background()), c.id) // nobody's: no Forwarded
 	a.header = out.Header
 	for _, name := range personal {
@@ -109,4 +112,13 @@ func (c *Cache) trip(req *http.Request) (*http.Response, error) {
 		return nil, proxy.Refused(err)
 	}
 	return res, nil
+}
+
+// hintAtTokens tells operators, once a minute, why an origin may refuse what it
+// would give to viewers.
+func (c *Cache) hintAtTokens(now time.Time) {
+	last := c.hinted.Load()
+	if now.Unix()-last >= 60 && c.hinted.CompareAndSwap(last, now.Unix()) {
+		c.log.Warn("origin refuses a request whose query was left out; if it checks tokens by itself, set -cache.ignore-query=''")
+	}
 }

@@ -38,6 +38,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -63,7 +64,8 @@ type Cache struct {
 	forward *forward.Handler
 	door    http.Handler
 	spread  *spreader
-	hands   *sync.Pool // of *hand
+	hands   *sync.Pool   // of *hand
+	hinted  atomic.Int64 // when operators were last told of tokens
 
 	base context.Context // of all that outlives a viewer; ends with Run
 	end  context.CancelFunc

@@ -31,7 +31,13 @@ func (c *Cache) ruled(cl class, is *manifest, m *meta, v verdict, a *ask) verdic
 	if blocks && m.Status == http.StatusOK {
 		blocks = is != nil && is.holds(msn, part) // not if the origin has ignored it
 	}
-	return mediaVerdict(cl, is, m.Status, v, blocks, live, target)
+	ruled := mediaVerdict(cl, is, m.Status, v, blocks, live, target)
+	if is != nil && is.Class == storedPlaylist && !v.Explicit && (is.First > 0 || c.streams.lived(a.stream())) {
+		// A live one that has ended, for now: encoders end their playlist when they
+		// are restarted.
+		ruled.Fresh = min(ruled.Fresh, max(plainFloor, min(is.target()/2, plainCap)))
+	}
+	return ruled
 }
 
 // listed draws the conclusions from a playlist that has come.

@@ -17,6 +17,7 @@ import (
 // number first; what it lists is there.
 type live struct {
 	first atomic.Int64
+	ended atomic.Bool
 	life  atomic.Value // what segments say
 }
 
@@ -31,10 +32,15 @@ func (l *live) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	first := l.first.Load()
 	if strings.HasSuffix(req.URL.Path, ".m3u8") {
 		w.Header().Set("Content-Type", "application/vnd.apple.mpegurl")
-		w.Header().Set("Cache-Control", "no-cache")
+		if !l.ended.Load() {
+			w.Header().Set("Cache-Control", "no-cache")
+		}
 		fmt.Fprintf(w, "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-MEDIA-SEQUENCE:%d\n", first)
 		for n := first; n < first+3; n++ {
 			fmt.Fprintf(w, "#EXTINF:1,\nseg%d.ts\n", n)
+		}
+		if l.ended.Load() {
+			io.WriteString(w, "#EXT-X-ENDLIST\n")
 		}
 		return
 	}
@@ -94,6 +100,35 @@ func TestNextSegmentIsFetchedAhead(t *testing.T) {
 	})
 	r.is(r.get("/live/seg13.ts"), 200, "segment 13 of life one", "")
 	r.trips("/live/seg13.ts", 1)
+}
+
+// An encoder that is stopped ends its playlist; when it is back viewers see it, and
+// not an hour later.
+func TestEndedStreamGoesOn(t *testing.T) {
+	for _, first := range []int64{0, 7} { // known as live before, or to be seen from its numbers
+		l := newLive(first)
+		r := newRig(t, l.ServeHTTP, func(o *Options) { o.Prefetch = 0 })
+		if first == 0 {
+			r.get("/live/index.m3u8")
+		}
+		l.ended.Store(true)
+		proxytest.Eventually(t, 5*time.Second, "the end is seen", func() bool {
+			return strings.Contains(r.get("/live/index.m3u8").body, "ENDLIST")
+		})
+		l.ended.Store(false)
+		proxytest.Eventually(t, 5*time.Second, "it goes on", func() bool {
+			return !strings.Contains(r.get("/live/index.m3u8").body, "ENDLIST")
+		})
+	}
+}
+
+// A file that no playlist lists, and of which the origin says nothing, may be
+// replaced: it is stored, but not for a day, and a reload asks.
+func TestUnlistedMedia(t *testing.T) {
+	r := newRig(t, counting(nil))
+	r.is(r.get("/a.mp4"), 200, "1", "stored")
+	r.is(r.get("/a.mp4"), 200, "1", "; hit; ttl=3599")
+	r.is(r.get("/a.mp4", "Cache-Control", "no-cache"), 200, "2", "fwd=stale")
 }
 
 // An encoder that starts again uses its names again: what they meant is not

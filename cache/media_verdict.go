@@ -13,6 +13,7 @@ const (
 	multiSWR       = 30 * time.Second
 	storedLife     = time.Hour // of playlists and MPDs of what does not change any more
 	liveSegment    = time.Minute
+	unlistedLife   = time.Hour // of media that no playlist lists, and of which the origin says nothing at all
 	storedSegment  = 24 * time.Hour
 	ever           = 10 * 365 * 24 * time.Hour
 	unknownTarget  = 6 * time.Second // where a playlist has none: what most use
@@ -104,15 +105,21 @@ func liveMPDVerdict(m *manifest, v verdict) verdict {
 }
 
 // segmentVerdict is for media: what the origin says, and else as long as it can be
-// of use. Media does not change under its name: while it is fresh nobody needs
-// to ask, and old media is better than none.
+// of use. What a playlist lists does not change under its name: while it is fresh
+// nobody needs to ask, and old media is better than none. What none lists
+// (target 0) may be a file that somebody replaces.
 func segmentVerdict(v verdict, live bool, target time.Duration) verdict {
 	life := storedSegment
-	if live {
+	switch {
+	case live:
 		life = max(6*target, liveSegment)
+	case target == 0 && v.Fresh > 0: // by its age
+		life = max(v.Fresh, liveSegment)
+	case target == 0:
+		life = unlistedLife
 	}
 	v = unsaid(v, life)
-	v.Immutable = !v.NoCache
+	v.Immutable = v.Immutable || target > 0 && !v.NoCache
 	return lenient(v, -1, ever)
 }
 

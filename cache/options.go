@@ -56,11 +56,11 @@ func Flags(fs *flag.FlagSet) proxy.Build {
 	o := &Options{Memory: 512 << 20, Slice: 1 << 20}
 	fs.Var(&o.Memory, "cache.memory", "`size` of the RAM tier; little makes hits rare, much takes from the page cache; 0 stores nothing")
 	fs.StringVar(&o.Dir, "cache.dir", "", "`folder` of the disk tier, this process' own; empty is none")
-	fs.Var(&o.Disk, "cache.disk", "`size` of the disk tier, needed with -cache.dir")
-	fs.Var(&o.Slice, "cache.slice", "`size` of the pieces in which an object is fetched that is first asked for by range, 64KiB to 16MiB; little makes many requests to the origin, much fetches what nobody wants")
+	fs.Var(&o.Disk, "cache.disk", "`size` of the disk tier, needed with -cache.dir, 16MiB or more")
+	fs.Var(&o.Slice, "cache.slice", "`size` of the pieces in which an object is fetched that is first asked for by range, a power of two from 64KiB to 16MiB; little makes many requests to the origin, much fetches what nobody wants")
 	fs.StringVar(&o.Policy, "cache.policy", "2q", "`2q|lru`: what goes when a tier is full; 2q keeps what is asked for again and again when many things are asked for once")
-	fs.StringVar(&o.Media, "cache.media", mediaAware, "`hls-aware|origin`: lifetimes of playlists, MPDs and segments by what players need, never longer than the origin says; or only what the origin says")
-	fs.StringVar(&o.Ignore, "cache.ignore-query", strings.Join(defaultIgnore, ","), "query `parameters` that make no difference, with commas (utm_* is a prefix): not in the key, not sent to the origin; +name adds to the default")
+	fs.StringVar(&o.Media, "cache.media", mediaAware, "`hls-aware|origin`: lifetimes of playlists, MPDs and segments by what players need (a live playlist is stored for half a target duration whatever the origin says but no-store and private, others never longer than it says); or only what the origin says")
+	fs.StringVar(&o.Ignore, "cache.ignore-query", strings.Join(defaultIgnore, ","), "query `parameters` that make no difference, with commas (utm_* is a prefix): not in the key, not sent to the origin; +name adds to the default; empty is none, for origins that check tokens by themselves")
 	fs.BoolVar(&o.Cookies, "cache.cookies", false, "leave Set-Cookie in playlists and segments: what has it is then stored only if the origin says public")
 	fs.IntVar(&o.Prefetch, "cache.prefetch", 1, "`segments` fetched ahead of the viewers of a stream; 0 is none, much fetches what nobody may want")
 	fs.StringVar(&o.Frozen, "cache.frozen", "serve", "`serve|404`: what is done with a live playlist that has not moved for three target durations; 404 makes players look for another source")
@@ -95,7 +95,7 @@ func (o *Options) slice() int64 { return int64(o.Slice) }
 
 // ignored is the list of query parameters; if all are additions, the default's too.
 func (o *Options) ignored() (names []string) {
-	adds := true
+	adds := o.Ignore != ""
 	for name := range strings.SplitSeq(o.Ignore, ",") {
 		name, more := strings.CutPrefix(strings.ToLower(strings.TrimSpace(name)), "+")
 		if adds = adds && more; name != "" {

@@ -15,6 +15,8 @@ type reader struct {
 	want int64 // one behind the last byte that is wanted; -1: all there is
 
 	follows bool // a fill was under way when it began
+	waited  bool // what it wanted was not there at once
+	fetched bool // it had a slice fetched
 
 	asked int64 // where it had a slice fetched, and how often
 	tried int
@@ -106,6 +108,7 @@ func (r *reader) next(ctx context.Context) (p piece, err error) {
 				return piece{}, err
 			}
 		}
+		r.waited = true
 		if err := o.wait(ctx); err != nil {
 			return piece{}, err
 		}
@@ -247,6 +250,7 @@ func (r *reader) need(n int, m *meta) error {
 		return o.err
 	case m.Sliced && r.tried < tries:
 		r.tried++
+		r.fetched = true
 		o.startSlice(n, r.want)
 		o.follow(r)
 		return nil

@@ -15,6 +15,18 @@ type report struct {
 	collapsed bool
 }
 
+// found corrects the report by what a reader has met: an object that was found was
+// not necessarily there.
+func (r *report) found(by *reader) {
+	switch {
+	case !r.hit:
+	case by.fetched:
+		r.hit, r.fwd, r.stored = false, "partial", true
+	case by.waited:
+		r.hit, r.fwd, r.collapsed = false, "partial", true
+	}
+}
+
 // append adds this cache's member to those of the caches before it. ttl is the
 // rest of the freshness lifetime.
 func (r *report) append(before []string, id string, ttl time.Duration) []string {

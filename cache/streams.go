@@ -58,13 +58,15 @@ func (s *streams) saw(path string, m *manifest, now time.Time) change {
 	defer s.mu.Unlock()
 	t, ok := s.known.Get(path)
 	if !ok || t.newest.numbered() != m.numbered() {
+		lived := ok && t.lived
 		s.known.Remove(path)
 		t = newStream(path, now)
+		t.lived = lived || m.live()
 		s.known.Add(path, t)
 		listed, _ := s.take(t, m, now)
 		return change{Listed: listed}
 	}
-	t.heard = now
+	t.heard, t.lived = now, t.lived || m.live()
 	switch t.compare(m, now) {
 	case lateVersion:
 		return change{}
@@ -147,6 +149,14 @@ func (s *streams) after(path string) []string {
 		}
 	}
 	return next
+}
+
+// lived reports whether a playlist was a live one at some time.
+func (s *streams) lived(path string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, ok := s.known.Peek(path)
+	return ok && t.lived
 }
 
 // frozen reports whether a live playlist has not moved for three target

@@ -9,6 +9,7 @@ import (
 type stream struct {
 	path    string
 	newest  *manifest
+	lived   bool               // some version was live: one that has ended may go on
 	numbers map[int64]listed   // by media sequence number: of the newest version, and of what slid out of it
 	pieces  map[string]mention // parts, init segments and variants by name, likewise
 	inits   []string           // of the newest version that had any

@@ -84,6 +84,9 @@ func (t *taking) whole() {
 		return
 	}
 	t.judge(m, t.res.StatusCode)
+	if code := t.res.StatusCode; t.ask.less && (code == http.StatusUnauthorized || code == http.StatusForbidden) {
+		t.c.hintAtTokens(t.answered)
+	}
 	if !m.Verdict.Store {
 		t.res.Header = forwarded
 		t.pass(m)

@@ -82,11 +82,7 @@ func (v *visit) get() {
 // soon, that begins.
 func (v *visit) mayUse(o *object, m *meta, d directives, now time.Time) bool {
 	use := m.Verdict.usability(m.age(now), d)
-	switch use {
-	case usable:
-		v.c.met.hits.inc()
-	case lingering:
-		v.c.met.stale.inc()
+	if use == lingering {
 		v.c.refresh(v.req, o, m)
 	}
 	v.status = report{hit: true, stale: use == lingering}
@@ -138,7 +134,6 @@ func (v *visit) fly(k key, o *object, m *meta) (answered bool) {
 		}
 		return false
 	default:
-		c.met.misses.inc()
 		v.status.fwdStatus, v.status.stored, v.status.stale = f.status, f.stored, f.errored
 		return v.answer(f.object, f.object.meta.Load(), time.Now())
 	}

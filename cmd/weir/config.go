@@ -44,6 +44,7 @@ type config struct {
 	mode                string
 	logLevel, logFormat string
 	version             bool
+	help                func()
 }
 
 func newConfig(name string, stderr io.Writer) *config {
@@ -58,7 +59,8 @@ func newConfig(name string, stderr io.Writer) *config {
 	fs.StringVar(&c.logFormat, "log.format", "", "`console|json`; console on a terminal, else json")
 	fs.BoolVar(&c.version, "version", false, "say which version this is, and end")
 	fs.String("config", "", "`file` in YAML with the flags' names as keys; command line and environment override it")
-	fs.Usage = func() { usage(fs, stderr) }
+	fs.Usage = func() {} // a mistake is one line, not a hundred of help before it
+	c.help = func() { usage(fs, stderr) }
 	return c
 }
 
@@ -78,6 +80,7 @@ func (c *config) parse(args []string) error {
 		ff.WithConfigFileFlag("config"), ff.WithConfigFileParser(ffyaml.Parser))
 	switch {
 	case errors.Is(err, flag.ErrHelp):
+		c.help()
 		return err
 	case err != nil:
 		return fmt.Errorf("%w (%w)", err, errUsage)

@@ -82,7 +82,7 @@ func (p *purging) parse(in invocation) (err error) {
 	fs.StringVar(&p.order.Prefix, "prefix", "", "purge all whose path begins with this `path`: /live/ is a folder, / is everything")
 	fs.StringVar(&p.order.Tag, "tag", "", "purge all that the origin gave this `tag`, in Surrogate-Key or Cache-Tag")
 	err = parseTool(fs, in, "[flags] -prefix PATH | -tag TAG | URL...",
-		"Has a running node forget what its cache has stored, and tells the other nodes of its cluster.\n"+
+		"Has a running node forget what its cache has stored, and the other nodes of its cluster, once it is in one.\n"+
 			"A URL is a path like /vod/a.mp4, or all of it; host and scheme do not count.")
 	if err != nil {
 		return err
