@@ -59,16 +59,24 @@ func Eventually(t testing.TB, d time.Duration, what string, cond func() bool) {
 	}
 }
 
+// closed are the addresses that ClosedAddr has returned.
+var closed sync.Map
+
 // ClosedAddr returns an address of 127.0.0.1 that was free a moment ago and on
-// which nobody listens.
+// which nobody listens; never the same one twice.
 func ClosedAddr(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr := l.Addr().String()
+		l.Close() //nolint:errcheck // nobody was there
+		if _, twice := closed.LoadOrStore(addr, true); !twice {
+			return addr
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // Logger writes to the test's log, down to debug. What comes after the test has
