@@ -1,9 +1,13 @@
 package cache
 
 import (
+	"bufio"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
 	"strconv"
 	"strings"
 	"sync"
@@ -11,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"weir/proxy"
 	"weir/proxy/proxytest"
 )
 
@@ -326,18 +331,88 @@ func TestStaleWhileRevalidate(t *testing.T) {
 	proxytest.Eventually(t, 5*time.Second, "the new one is there", func() bool { return r.get("/a.txt").body != "1" })
 }
 
+// RFC 8297: hints pass to who waits for them, and are not stored.
 func TestEarlyHints(t *testing.T) {
+	hinted := make(chan struct{})
 	r := newRig(t, func(w http.ResponseWriter, req *http.Request) {
 		w.Header().Set("Link", "</s.ts>; rel=preload")
 		w.WriteHeader(http.StatusEarlyHints)
 		w.Header().Del("Link")
+		<-hinted // the viewer has them while the answer is still being made
 		page("hello", "Cache-Control", "max-age=60")(w, req)
 	})
-	got := r.get("/a.txt")
-	r.is(got, 200, "hello", "stored")
-	if got.Header.Get("Link") != "" {
-		t.Errorf("Link = %q", got.Header.Get("Link"))
+	trace := &httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
+		if code == 103 && h.Get("Link") != "" {
+			close(hinted)
+		}
+		return nil
+	}}
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), trace), "GET", r.edge.URL+"/a.txt", nil)
+	if err != nil {
+		t.Fatal(err)
 	}
+	res, err := plainClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != 200 || res.Header.Get("Link") != "" {
+		t.Errorf("%d, Link %q", res.StatusCode, res.Header.Get("Link"))
+	}
+	r.is(r.get("/a.txt"), 200, "hello", "; hit")
+}
+
+// A viewer who does not read holds up neither the fill nor the others.
+func TestSlowViewer(t *testing.T) {
+	body := noise(12 << 20) // more than sockets take
+	r := newRig(t, file(body, `"a"`), func(o *Options) { o.Memory = 256 << 20 })
+	slow, err := net.Dial("tcp", r.edge.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slow.Close()
+	fmt.Fprint(slow, "GET /a.mp4 HTTP/1.1\r\nHost: x\r\n\r\n")
+	r.is(r.get("/a.mp4"), 200, body, "")
+	r.is(r.get("/a.mp4"), 200, body, "; hit")
+	r.trips("", 1)
+	res, err := http.ReadResponse(bufio.NewReader(slow), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(res.Body); string(b) != body || err != nil {
+		t.Errorf("the slow one reads %d bytes, %v", len(b), err)
+	}
+}
+
+// A keeper is an upstream that asks origins for the viewer's Host.
+type keeper struct{ proxy.Upstream }
+
+func (keeper) KeepsHost() bool { return true }
+
+func TestHostIsInTheKey(t *testing.T) {
+	r := newRig(t, func(w http.ResponseWriter, req *http.Request) { page(req.Host, "Cache-Control", "max-age=60")(w, req) })
+	if r.keys.host || !keepsHost(keeper{r.env.Upstream}) {
+		t.Fatal("the upstream is not asked whether it keeps the Host")
+	}
+	r.keys.host = true // as New would have it
+	f := func(host, status string) {
+		t.Helper()
+		req, err := http.NewRequest("GET", r.edge.URL+"/a.ts", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = host
+		res, err := plainClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		b, err := io.ReadAll(res.Body)
+		r.is(reply{res, string(b), err}, 200, host, status)
+	}
+	f("one.example", "uri-miss")
+	f("two.example", "uri-miss")
+	f("one.example", "; hit")
 }
 
 func TestCookies(t *testing.T) {
@@ -354,6 +429,13 @@ func TestCookies(t *testing.T) {
 		t.Error("other things keep their cookies")
 	}
 	r.is(r.get("/a.txt"), 200, "hello", "fwd=")
+	r = newRig(t, page("hello", "Cache-Control", "max-age=60", "Set-Cookie", "a=1"), func(o *Options) { o.Cookies = true })
+	for range 2 {
+		if got := r.get("/a.ts"); got.Header.Get("Set-Cookie") != "a=1" {
+			t.Error("-cache.cookies: a segment's cookie is taken out")
+		}
+	}
+	r.trips("", 2)
 }
 
 func TestCORS(t *testing.T) {
