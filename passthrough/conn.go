@@ -147,6 +147,7 @@ func (c *conn) request(ctx context.Context, req *wire.Request) error {
 	case <-c.hung:
 		return io.EOF
 	}
+	c.rc.Viewer.Taken.StripRequest(req)
 	ex := &exchange{conn: c, req: req}
 	c.mu.Lock()
 	c.queue = append(c.queue, ex)

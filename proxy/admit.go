@@ -3,6 +3,10 @@ package proxy
 import (
 	"context"
 	"net/netip"
+	"slices"
+	"strings"
+
+	"weir/proxy/wire"
 )
 
 // An Admitter decides who may watch what, and for how much. Open admits all.
@@ -17,29 +21,130 @@ type Admitter interface {
 	Check(ctx context.Context, v *Viewer) error
 	// Admit reserves a place for a viewer that has passed Check; never blocks.
 	Admit(ctx context.Context, v *Viewer) (Ticket, error)
+	// Offend tells of what was said no to elsewhere: who does too much of it may
+	// not be accepted any more. It never blocks.
+	Offend(netip.Addr, Reason)
 }
 
-// A Ticket is a viewer's place.
+// A Ticket is a viewer's place. Requests of HTTP that belong together, such as
+// those for the segments of a stream, may share one.
 type Ticket interface {
 	Declare(BitRate) error // what the viewer is going to need; refused: not enough bandwidth
 	Sent(n int)            // bytes that went to the viewer
-	Close()                // gives the place back; once, more do nothing
+	Close()                // gives the place back; by each who was given it, once
 }
 
 // A Viewer is who asks, and for what. Front fills it in; Check adds what it
-// learns; after that nobody changes it.
+// learns, and takes out of Query what is the gate's; after that nobody changes
+// it.
 type Viewer struct {
-	Addr          netip.AddrPort
-	Protocol      string // "rtsp" or "http"
-	Secure        bool   // came in under TLS: media may not leave in the clear
-	Path          string // canonical
-	Query         string // as it came, tokens included: never to be logged; a gate with tokens takes them out of what goes upstream
+	Addr        netip.AddrPort
+	Protocol    string // "rtsp" or "http"
+	Secure      bool   // came in under TLS: media may not leave in the clear
+	Certificate string // common name of the certificate that it has shown and that was verified; "" for none
+	Path        string // canonical
+
+	Method        string
+	Target        string // of the request, as it came: Digest covers it; never to be logged
+	Query         string // never to be logged before Check, with credentials in it
 	Authorization string // the header of that name, never to be logged
+	Cookie        string // the same
 	UserAgent     string
 
 	Subject string // who the credentials say it is; "" for nobody in particular
 	Class   string // the share of the limits it may fill; "" for the lowest
 	Peer    bool   // a verified edge of this cluster
+	Taken   *Taken // credentials that end here; nil for none
+	Grant   any    // what else the gate has found, for its own use; nil for nothing
+}
+
+// Asking is v with another request of RTSP: the same viewer, who is to be
+// checked anew. Its errors are *Refusal.
+func (v Viewer) Asking(req *wire.Request) (*Viewer, error) {
+	path, query, err := RequestTarget(req)
+	if err != nil {
+		return nil, &Refusal{Reason: BadRequest, Err: err}
+	}
+	v.Path, v.Query = path, query
+	v.Method, v.Target = req.Method, req.URL
+	v.Authorization, v.UserAgent = req.Header.Get("Authorization"), req.Header.Get("User-Agent")
+	v.Subject, v.Class, v.Taken, v.Grant = "", "", nil, nil
+	return &v, nil
+}
+
+// Taken are the credentials that are the gate's own: what is sent upstream, goes
+// into a cache's key, or is echoed to the viewer has none of them. A nil *Taken
+// takes nothing.
+type Taken struct {
+	Authorization bool     // the header of that name
+	Cookie        string   // a name; "" for none
+	Parameters    []string // names in the query
+}
+
+// Strip returns a raw query without what is taken.
+func (t *Taken) Strip(query string) string {
+	if t == nil {
+		return query
+	}
+	return strip(query, "&", t.Parameters)
+}
+
+// StripCookie returns a Cookie header without what is taken.
+func (t *Taken) StripCookie(cookie string) string {
+	if t == nil || t.Cookie == "" {
+		return cookie
+	}
+	return strip(cookie, ";", []string{t.Cookie})
+}
+
+func strip(s, sep string, names []string) string {
+	if !in(s, sep, names) {
+		return s
+	}
+	var kept []string
+	for p := range strings.SplitSeq(s, sep) {
+		if !named(p, names) {
+			kept = append(kept, p)
+		}
+	}
+	return strings.TrimLeft(strings.Join(kept, sep), " ")
+}
+
+func in(s, sep string, names []string) bool {
+	for p := range strings.SplitSeq(s, sep) {
+		if named(p, names) {
+			return true
+		}
+	}
+	return false
+}
+
+func named(pair string, names []string) bool {
+	name, _, _ := strings.Cut(strings.TrimLeft(pair, " "), "=")
+	return slices.Contains(names, name)
+}
+
+// StripRequest takes them out of a request of RTSP. The control of a track that
+// some players write behind the query, "?token=x/trackID=0", stays.
+func (t *Taken) StripRequest(req *wire.Request) {
+	if t == nil {
+		return
+	}
+	if t.Authorization {
+		req.Header = slices.DeleteFunc(req.Header, func(f wire.Field) bool { return strings.EqualFold(f.Name, "Authorization") })
+	}
+	base, query, _ := strings.Cut(req.URL, "?")
+	if !in(query, "&", t.Parameters) {
+		return
+	}
+	control := ""
+	if i := strings.LastIndexByte(query, '/'); i >= 0 && !strings.Contains(query[i:], "&") {
+		query, control = query[:i], query[i:]
+	}
+	if query = t.Strip(query); query != "" {
+		query = "?" + query
+	}
+	req.URL = base + query + control
 }
 
 // Open admits everybody.
@@ -50,6 +155,7 @@ type open struct{}
 func (open) Accept(netip.Addr) (func(), error)              { return func() {}, nil }
 func (open) Check(context.Context, *Viewer) error           { return nil }
 func (open) Admit(context.Context, *Viewer) (Ticket, error) { return openTicket{}, nil }
+func (open) Offend(netip.Addr, Reason)                      {}
 
 type openTicket struct{}
 

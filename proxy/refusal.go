@@ -31,6 +31,9 @@ const (
 	OriginBad      Reason = "origin-bad"       // it answered nonsense
 	OriginSlow     Reason = "origin-slow"      // it did not answer in time
 	OriginRefused  Reason = "origin-refused"   // it did not let the edge in
+	NoVerdict      Reason = "no-verdict"       // who is to say whether the viewer may come in does not answer
+	Banned         Reason = "banned"           // this address has been refused too often
+	Overloaded     Reason = "overloaded"       // this node has enough to do with the viewers it has
 	BadTransport   Reason = "bad-transport"    // RTSP transport not to be had
 	ReadOnly       Reason = "read-only"        // viewers do not publish
 	NoSession      Reason = "no-session"       // an RTSP session that is not known, or another viewer's
@@ -60,6 +63,9 @@ var codes = map[Reason]struct {
 	OriginBad:      {502, 502, "Bad Origin"},
 	OriginSlow:     {504, 504, "Origin Timed Out"},
 	OriginRefused:  {502, 502, "Origin Refused"},
+	NoVerdict:      {503, 503, "Authorization Unavailable"},
+	Banned:         {403, 403, "Forbidden For Now"},
+	Overloaded:     {503, 503, "Overloaded"},
 	BadTransport:   {461, 400, "Unsupported Transport"},
 	ReadOnly:       {405, 405, "Method Not Allowed"},
 	NoSession:      {454, 400, "Session Not Found"},
@@ -73,6 +79,7 @@ var codes = map[Reason]struct {
 type Refusal struct {
 	Reason     Reason
 	RetryAfter time.Duration // when to come back; 0 says nothing about it
+	Challenges []string      // values of WWW-Authenticate (RFC 9110 §11.6.1), for Unauthorized
 	Err        error         // what happened, for the log; may be nil; never shown to the viewer
 }
 
@@ -128,6 +135,9 @@ func (r *Refusal) Response(req *wire.Request) *wire.Response {
 	if r.RetryAfter > 0 {
 		res.Header.Add("Retry-After", seconds(r.RetryAfter))
 	}
+	for _, c := range r.Challenges {
+		res.Header.Add("WWW-Authenticate", c)
+	}
 	return res
 }
 
@@ -136,6 +146,9 @@ func (r *Refusal) WriteHTTP(w http.ResponseWriter) {
 	code, phrase := r.HTTP()
 	if r.RetryAfter > 0 {
 		w.Header().Set("Retry-After", seconds(r.RetryAfter))
+	}
+	for _, c := range r.Challenges {
+		w.Header().Add("WWW-Authenticate", c)
 	}
 	http.Error(w, phrase, code)
 }

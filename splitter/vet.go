@@ -53,6 +53,7 @@ func (c *conn) next() error {
 		c.answer(c.refuse(req, proxy.Refused(err)))
 		return nil
 	}
+	c.viewer.Taken.StripRequest(req)
 	c.pending = forGortsplib(req).Append(nil)
 	return nil
 }
@@ -73,19 +74,17 @@ func (c *conn) vet(req *wire.Request) error {
 	default: // gortsplib looks for a method it knows anywhere in what it reads
 		return &proxy.Refusal{Reason: proxy.BadMethod}
 	}
-	path, query, err := proxy.RequestTarget(req)
+	v, err := c.Viewer.Asking(req)
 	if err != nil {
-		return &proxy.Refusal{Reason: proxy.BadRequest, Err: err}
+		return err
 	}
-	if path != c.viewer.Path {
-		v := *c.Viewer
-		v.Path, v.Query, v.Authorization = path, query, req.Header.Get("Authorization")
-		if err := c.s.env.Gate.Check(c.ctx, &v); err != nil {
+	if v.Path != c.viewer.Path {
+		if err := c.s.env.Gate.Check(c.ctx, v); err != nil {
 			return err
 		}
-		c.viewer = &v
+		c.viewer = v
 	}
-	if c.feed, err = c.s.lookup(c.ctx, path); errors.Is(err, errStored) {
+	if c.feed, err = c.s.lookup(c.ctx, v.Path); errors.Is(err, errStored) {
 		return errMoved
 	}
 	return err

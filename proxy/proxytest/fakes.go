@@ -78,7 +78,7 @@ type Gate struct {
 
 // A GateCount is how often each method was called, refused calls included.
 // Closes are those of all tickets.
-type GateCount struct{ Accepts, Leaves, Checks, Admits, Closes int }
+type GateCount struct{ Accepts, Leaves, Checks, Admits, Offences, Closes int }
 
 var _ proxy.Admitter = (*Gate)(nil)
 
@@ -110,6 +110,9 @@ func (g *Gate) Check(context.Context, *proxy.Viewer) error {
 	g.add(&g.count.Checks)
 	return g.RefuseCheck
 }
+
+// Offend implements proxy.Admitter.
+func (g *Gate) Offend(netip.Addr, proxy.Reason) { g.add(&g.count.Offences) }
 
 // Admit implements proxy.Admitter.
 func (g *Gate) Admit(_ context.Context, v *proxy.Viewer) (proxy.Ticket, error) {

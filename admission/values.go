@@ -1,0 +1,71 @@
+package admission
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Words is a flag that collects words: repeated, or with blanks or commas
+// between them.
+type Words []string
+
+// Set implements flag.Value.
+func (w *Words) Set(s string) error {
+	words := strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
+	*w = append((*w)[:len(*w):len(*w)], words...)
+	return nil
+}
+
+// String implements flag.Value.
+func (w *Words) String() string { return strings.Join(*w, ",") }
+
+// Classes are shares in percent, the highest first.
+type Classes []Class
+
+// A Class is one of them.
+type Class struct {
+	Name  string
+	Share int // percent, 1 to 100
+}
+
+// Set implements flag.Value.
+func (c *Classes) Set(s string) error {
+	var all Classes
+	for pair := range strings.SplitSeq(s, ",") {
+		name, share, _ := strings.Cut(strings.TrimSpace(pair), "=")
+		n, err := strconv.Atoi(share)
+		if err != nil || name == "" || n < 1 || n > 100 {
+			return fmt.Errorf("%q is not a class like gold=100", pair)
+		}
+		if slices.ContainsFunc(all, func(x Class) bool { return x.Name == name }) {
+			return fmt.Errorf("class %s is there twice", name)
+		}
+		all = append(all, Class{name, n})
+	}
+	slices.SortStableFunc(all, func(a, b Class) int { return b.Share - a.Share })
+	*c = all
+	return nil
+}
+
+// String implements flag.Value.
+func (c *Classes) String() string {
+	var s []string
+	for _, x := range *c {
+		s = append(s, x.Name+"="+strconv.Itoa(x.Share))
+	}
+	return strings.Join(s, ",")
+}
+
+// share is what a class may fill of n: all of it where there are no classes.
+func (c Classes) share(name string, n int64) int64 {
+	if len(c) == 0 {
+		return n
+	}
+	i := slices.IndexFunc(c, func(x Class) bool { return x.Name == name })
+	if i < 0 {
+		i = len(c) - 1
+	}
+	return n * int64(c[i].Share) / 100
+}
