@@ -6,18 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"syscall"
-
-	"golang.org/x/net/ipv4"
-	"golang.org/x/net/ipv6"
 )
 
 // MaxPayload is the largest payload that passes an Ethernet in one piece over
 // IPv4, in bytes.
 const MaxPayload = 1472
-
-// batchSize is how many datagrams one system call sends.
-const batchSize = 64
 
 // sendBuffer is asked for each socket, in bytes: a key frame for many.
 const sendBuffer = 4 << 20
@@ -72,62 +65,4 @@ func (p *Pair) Close() {
 		p.RTP.Close()
 		p.RTCP.Close()
 	}
-}
-
-// A Lane gathers datagrams that leave by one socket. It is for one goroutine.
-type Lane struct {
-	pc interface {
-		WriteBatch([]ipv4.Message, int) (int, error)
-	}
-	ms   []ipv4.Message
-	bufs [batchSize][1][]byte
-	n    int
-	lost int
-}
-
-// NewLane returns a Lane of a socket, which stays the caller's.
-func NewLane(c *net.UDPConn) *Lane {
-	l := &Lane{ms: make([]ipv4.Message, batchSize)}
-	if c.LocalAddr().(*net.UDPAddr).IP.To4() != nil {
-		l.pc = ipv4.NewPacketConn(c)
-	} else {
-		l.pc = ipv6.NewPacketConn(c)
-	}
-	return l
-}
-
-// Add takes a datagram; pkt is used until the next Send.
-func (l *Lane) Add(pkt []byte, to *net.UDPAddr) {
-	l.bufs[l.n][0] = pkt
-	l.ms[l.n].Buffers = l.bufs[l.n][:]
-	l.ms[l.n].Addr = to
-	if l.n++; l.n == batchSize {
-		l.flush()
-	}
-}
-
-// Send sends what was added, and returns how many datagrams since the last call
-// the socket did not take. It does not wait for a full socket, and one datagram
-// that cannot be sent does not stop the others.
-func (l *Lane) Send() (lost int) {
-	l.flush()
-	lost, l.lost = l.lost, 0
-	return lost
-}
-
-func (l *Lane) flush() {
-	for ms := l.ms[:l.n]; len(ms) > 0; {
-		n, err := l.pc.WriteBatch(ms, dontWait)
-		n = max(n, 0)
-		switch {
-		case errors.Is(err, syscall.EAGAIN):
-			l.lost += len(ms) - n
-			n = len(ms)
-		case err != nil || n == 0:
-			l.lost++
-			n++
-		}
-		ms = ms[min(n, len(ms)):]
-	}
-	l.n = 0
 }

@@ -1,7 +1,9 @@
 package udp
 
 import (
+	"bytes"
 	"errors"
+	"math/rand/v2"
 	"net"
 	"os"
 	"syscall"
@@ -76,6 +78,94 @@ func TestOneBadAddress(t *testing.T) {
 	f(net.IPv6unspecified, net.IPv4(127, 0, 0, 1))
 }
 
+// TestCutMessages sends pictures and sound of several lengths to two viewers, and
+// checks that each datagram arrives as it was added, in order.
+func TestCutMessages(t *testing.T) {
+	f := func(name string, change func(*Lane)) {
+		t.Helper()
+		p, err := Listen(net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		l := NewLane(p.RTP)
+		change(l)
+		var to []*net.UDPAddr
+		var sinks []*net.UDPConn
+		for range 3 {
+			c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			c.SetReadBuffer(4 << 20) //nolint:errcheck // a smaller one may do
+			to, sinks = append(to, c.LocalAddr().(*net.UDPAddr)), append(sinks, c)
+		}
+		rnd := rand.New(rand.NewPCG(1, 2))
+		want := make([][][]byte, len(to))
+		for range 40 {
+			for i := range 1 + rnd.IntN(30) {
+				size := 1400
+				switch rnd.IntN(8) {
+				case 0:
+					size = rnd.IntN(1400)
+				case 1:
+					size = 1472
+				}
+				pkt := make([]byte, size)
+				for j := range pkt {
+					pkt[j] = byte(rnd.Uint32())
+				}
+				n := 0
+				if i%5 == 4 {
+					n = rnd.IntN(len(to))
+				}
+				l.Add(pkt, to[n])
+				want[n] = append(want[n], pkt)
+			}
+			if lost := l.Send(); lost != 0 {
+				t.Errorf("%s: %d lost", name, lost)
+			}
+		}
+		b := make([]byte, 2000)
+		for n, c := range sinks {
+			for i, pkt := range want[n] {
+				c.SetReadDeadline(time.Now().Add(5 * time.Second)) //nolint:errcheck // the read says it
+				if size, err := c.Read(b); err != nil || !bytes.Equal(b[:size], pkt) {
+					t.Fatalf("%s: datagram %d for %d has %d bytes, %v, want %d", name, i, n, size, err, len(pkt))
+				}
+			}
+		}
+	}
+	f("as the kernel can", func(*Lane) {})
+	f("whole", func(l *Lane) { l.whole = true })
+	f("where the card cannot", func(l *Lane) { l.pc = &noChecksums{pc: l.pc} })
+}
+
+// noChecksums is a network card that does not cut.
+type noChecksums struct {
+	pc interface {
+		WriteBatch([]ipv4.Message, int) (int, error)
+	}
+	refused int
+}
+
+func (c *noChecksums) WriteBatch(ms []ipv4.Message, flags int) (int, error) {
+	for i, m := range ms {
+		if len(m.Buffers) == 1 {
+			continue
+		}
+		if i > 0 {
+			return c.pc.WriteBatch(ms[:i], flags)
+		}
+		if c.refused++; c.refused > batchSize {
+			return 0, errors.New("asked again and again to cut")
+		}
+		return -1, os.NewSyscallError("sendmmsg", syscall.EIO)
+	}
+	return c.pc.WriteBatch(ms, flags)
+}
+
 // A fullPipe takes some datagrams and then says what it is told to.
 type fullPipe struct {
 	room int
@@ -100,7 +190,7 @@ func TestFullSocket(t *testing.T) {
 	f := func(room int, err error, took, lost int) {
 		t.Helper()
 		p := &fullPipe{room: room, err: err}
-		l := &Lane{pc: p, ms: make([]ipv4.Message, batchSize)}
+		l := &Lane{pc: p, ms: make([]ipv4.Message, batchSize), whole: true}
 		for i := range byte(batchSize / 2) {
 			l.Add([]byte{i}, nil)
 		}
