@@ -2,11 +2,11 @@
 
 GO       ?= go
 # What the end-to-end tests play with and stand behind, and what the race detector needs.
-PROGRAMS := ffmpeg ffprobe gst-launch-1.0 gcc haproxy nginx chromium
+PROGRAMS := curl ffmpeg ffprobe gst-launch-1.0 gcc haproxy nginx chromium
 ELEMENTS := playbin rtspsrc rtph264depay rtph264pay rtpmp4gdepay rtpmp4gpay h264parse avdec_h264 avdec_aac openh264enc avenc_aac qtdemux
 FILES    := /usr/lib/nginx/modules/ngx_stream_module.so /usr/lib/*/girepository-1.0/GstRtspServer-1.0.typelib \
             /usr/lib/python3/dist-packages/gi
-PACKAGES := ffmpeg gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
+PACKAGES := curl ffmpeg gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
             gstreamer1.0-plugins-bad gstreamer1.0-libav gir1.2-gst-rtsp-server-1.0 python3-gi \
             haproxy nginx libnginx-mod-stream chromium gcc libc6-dev
 PLAYERS  := build/players/hls.min.js build/players/dash.all.min.js

@@ -53,8 +53,10 @@ type Options struct {
 	HookOpen    bool
 	// Tokens are the names of parameters that carry a token.
 	Tokens Words // none: token and jwt
-	// Cookie is the name of the cookie in which viewers over HTTP keep the token
-	// they came with. Empty: none is set.
+	// Carry is how the token of a playlist's or page's URL comes with what is asked for
+	// next: "cookie", "query" (in the URIs of playlists of HLS), or "off".
+	Carry string // default cookie
+	// Cookie is the name of the cookie that carries a token.
 	Cookie string // default weir-token
 
 	// Cluster is "sum" to count the viewers of all edges, or "off".
@@ -96,7 +98,8 @@ func Flags(fs *flag.FlagSet) *Options {
 	fs.DurationVar(&o.HookTimeout, "admission.hook-timeout", 2*time.Second, "how long -admission.hook may take; much makes viewers wait when it hangs")
 	fs.BoolVar(&o.HookOpen, "admission.hook-open", false, "let viewers in while -admission.hook does not answer")
 	fs.Var(&o.Tokens, "admission.tokens", "`names` of URL parameters that carry a token, which never go upstream; token and jwt if none are given")
-	fs.StringVar(&o.Cookie, "admission.cookie", "weir-token", "`name` of the cookie in which players over HTTP keep the token of their first URL, for the segments; empty sets none")
+	fs.StringVar(&o.Carry, "admission.carry", "cookie", "`cookie|query|off`: how the token in the URL of a playlist or page comes with the segments: query writes it into the URIs of HLS playlists, for players without cookies and pages of other hosts")
+	fs.StringVar(&o.Cookie, "admission.cookie", "weir-token", "`name` of the cookie that carries a token")
 	fs.StringVar(&o.Cluster, "admission.cluster", "off", "`off|sum`: whether limits count the viewers of all edges of the cluster; by as many as begin within two seconds they may be exceeded")
 	fs.Var(&o.Pace, "admission.pace", "`rate` of each download of a whole file, after -admission.burst; never of live streams and segments; 0 for as fast as it goes")
 	o.Burst = 8 << 20
@@ -133,7 +136,8 @@ func (o *Options) Validate() error {
 	bad(o.Window < time.Second, "-admission.window %v: must be at least 1s", o.Window)
 	bad(o.Hook != "" && o.HookTimeout <= 0, "-admission.hook-timeout %v: must be more than 0", o.HookTimeout)
 	bad(o.Cluster != "off" && o.Cluster != "sum", "-admission.cluster %q: must be off or sum", o.Cluster)
-	bad(strings.ContainsAny(o.Cookie, "=;, \t\""), "-admission.cookie %q: is not a name", o.Cookie)
+	bad(o.Carry != "cookie" && o.Carry != "query" && o.Carry != "off", "-admission.carry %q: must be cookie, query or off", o.Carry)
+	bad(o.Cookie == "" || strings.ContainsAny(o.Cookie, "=;, \t\""), "-admission.cookie %q: is not a name", o.Cookie)
 	bad(strings.ContainsAny(o.Realm, "\"\\"), "-admission.realm %q: must have neither quotes nor backslashes", o.Realm)
 	return errors.Join(errs...)
 }

@@ -2,6 +2,8 @@ package admission
 
 import (
 	"errors"
+	"math/rand/v2"
+	"time"
 
 	"weir/proxy"
 )
@@ -10,4 +12,17 @@ import (
 // secret in it.
 func refuse(reason proxy.Reason, why string) *proxy.Refusal {
 	return &proxy.Refusal{Reason: reason, Err: errors.New(why)}
+}
+
+// later is a refusal that asks to come back after a time between two, so that
+// those who are refused together do not come back together.
+func later(reason proxy.Reason, why string, least, most time.Duration) *proxy.Refusal {
+	r := refuse(reason, why)
+	r.RetryAfter = least + rand.N(most-least)
+	return r
+}
+
+// noRoom is one of those that say that somebody else has to leave first.
+func noRoom(reason proxy.Reason, why string) *proxy.Refusal {
+	return later(reason, why, 2*time.Second, 10*time.Second)
 }

@@ -58,14 +58,28 @@ func (c *Classes) String() string {
 	return strings.Join(s, ",")
 }
 
-// share is what a class may fill of n: all of it where there are no classes.
+// share is what a class may fill of n, rounded up: all of it where there are no
+// classes.
 func (c Classes) share(name string, n int64) int64 {
 	if len(c) == 0 {
 		return n
 	}
+	return (n*int64(c.find(name).Share) + 99) / 100
+}
+
+// of is the class that somebody with the given name is in; "" without classes.
+func (c Classes) of(name string) string {
+	if len(c) == 0 {
+		return ""
+	}
+	return c.find(name).Name
+}
+
+// find takes the lowest where there is none of that name.
+func (c Classes) find(name string) Class {
 	i := slices.IndexFunc(c, func(x Class) bool { return x.Name == name })
 	if i < 0 {
 		i = len(c) - 1
 	}
-	return n * int64(c[i].Share) / 100
+	return c[i]
 }

@@ -180,13 +180,13 @@ func (r *Relay) ServeRTSP(ctx context.Context, rc *proxy.RTSPConn) {
 }
 
 // session returns the session that a viewer names. Another connection than the
-// one it was made on may name it if its media goes over UDP, to the same address
-// (RFC 2326 §1.1: sessions are not bound to connections).
+// one it was made on may name it (RFC 2326 §1.1: sessions are not bound to
+// connections) if that one has gone, and it is the same viewer.
 func (r *Relay) session(id string, c *conn) *session {
 	r.mu.Lock()
 	s := r.sessions[id]
 	r.mu.Unlock()
-	if s == nil || s.conn != c && !(s.udp() && s.conn.viewerIP() == c.viewerIP()) {
+	if s == nil || s.conn != c && !(s.udp() && s.conn.gone.Load() && c.rc.Viewer.Same(s.conn.rc.Viewer)) {
 		return nil
 	}
 	return s

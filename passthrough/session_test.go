@@ -61,8 +61,8 @@ func TestSessionTimeout(t *testing.T) {
 	f(";timeout=0", "timeout=60")
 }
 
-// TestSessionSecondConnection: RTSP sessions are not bound to connections, but
-// nobody else's to use.
+// TestSessionSecondConnection: an RTSP session is its connection's, and when that
+// has gone the same viewer's on another, but nobody else's to use.
 func TestSessionSecondConnection(t *testing.T) {
 	o := testOrigin(t, "", "")
 	e := newEdge(t, quick, o.URL())
@@ -73,6 +73,10 @@ func TestSessionSecondConnection(t *testing.T) {
 
 	again := e.dial("/vod/clip")
 	again.session = p.session
+	again.ask(454, "GET_PARAMETER", "")
+	s := e.only()
+	p.c.Close()
+	proxytest.Eventually(t, soon, "the connection is seen to have gone", s.orphan.Load)
 	again.ask(200, "GET_PARAMETER", "")
 	again.ask(200, "PAUSE", "")
 	again.ask(200, "PLAY", "", "Range", "npt=4-")

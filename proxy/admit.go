@@ -72,6 +72,12 @@ func (v Viewer) Asking(req *wire.Request) (*Viewer, error) {
 	return &v, nil
 }
 
+// Same reports whether v is the viewer w, as far as can be told of another
+// connection: the same address, name, and path.
+func (v *Viewer) Same(w *Viewer) bool {
+	return v.Addr.Addr() == w.Addr.Addr() && v.Subject == w.Subject && v.Path == w.Path
+}
+
 // Taken are the credentials that are the gate's own: what is sent upstream, goes
 // into a cache's key, or is echoed to the viewer has none of them. A nil *Taken
 // takes nothing.

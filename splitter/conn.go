@@ -57,7 +57,8 @@ type conn struct {
 	// the next one after it has answered.
 	request *wire.Request
 	feed    *feed
-	rtpInfo string // for the answer, if it is PLAY
+	rtpInfo string    // for the answer, if it is PLAY
+	setUp   *userData // of the session that the last good SETUP was for
 
 	mu     sync.Mutex
 	out    []byte

@@ -77,6 +77,10 @@ func connOf(sc *gortsplib.ServerConn) *conn { return sc.NetConn().(*conn) }
 type userData struct {
 	conn    *conn
 	session *session
+
+	// Guarded by Splitter.mu.
+	id    string // as viewers name it; "" until the first SETUP is answered
+	ended bool
 }
 
 func dataOf(ss *gortsplib.ServerSession) *userData { return ss.UserData().(*userData) }
@@ -98,6 +102,7 @@ func (h *signalling) OnSessionOpen(ctx *gortsplib.ServerHandlerOnSessionOpenCtx)
 // OnSessionClose implements gortsplib.ServerHandlerOnSessionClose.
 func (h *signalling) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCtx) {
 	p := dataOf(ctx.Session)
+	h.s.unname(p)
 	if p.session != nil {
 		h.s.forget(p.session)
 		p.session.ended(ctx.Error)
@@ -137,6 +142,7 @@ func (h *signalling) OnSetup(ctx *gortsplib.ServerHandlerOnSetupCtx) (*base.Resp
 			return refused(err), nil, nil
 		}
 	}
+	c.setUp = dataOf(ctx.Session)
 	s.setUp(track, h.channel(s, track, offer), c.request.URL)
 	if s.udp != nil {
 		h.setUpUDP(s, track, offer.ClientPorts)
@@ -287,6 +293,9 @@ func (h *signalling) OnResponse(sc *gortsplib.ServerConn, res *base.Response) {
 	case "DESCRIBE":
 		res.Header["Content-Base"] = base.HeaderValue{contentBase(c.request.URL)}
 	case "SETUP":
+		if v := res.Header["Session"]; len(v) == 1 && c.setUp != nil {
+			c.s.name(c.setUp, v[0])
+		}
 		sayTransport(c, res)
 	case "PLAY":
 		res.Header["Range"] = base.HeaderValue{"npt=now-"}

@@ -61,6 +61,7 @@ type Splitter struct {
 	mu       sync.Mutex
 	feeds    map[string]*feed // by path; none that has ended
 	ports    map[string]*session
+	owners   map[string]*conn // of sessions, by the id that viewers name
 	verdicts *lru.Cache[string, verdict]
 }
 
@@ -78,7 +79,7 @@ func New(o Options, env proxy.Env) (*Splitter, error) {
 		return nil, err
 	}
 	s := &Splitter{opt: o, env: env, log: env.Log.Named("splitter"), conns: newConnQueue(), start: make(chan *feed),
-		workers: newWorkers(runtime.GOMAXPROCS(0)), feeds: map[string]*feed{}, ports: map[string]*session{}}
+		workers: newWorkers(runtime.GOMAXPROCS(0)), feeds: map[string]*feed{}, ports: map[string]*session{}, owners: map[string]*conn{}}
 	s.scratch.New = func() any { b := make([]byte, 0, maxBurst+64<<10); return &b }
 	s.verdicts, _ = lru.New[string, verdict](rememberPaths) // errs on a size below 1 only
 	if o.UDP != "" {

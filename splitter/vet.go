@@ -67,6 +67,9 @@ func (c *conn) vet(req *wire.Request) error {
 	if req.Header.Count("Require")+req.Header.Count("Proxy-Require") > 0 {
 		return &proxy.Refusal{Reason: proxy.UnknownFeature}
 	}
+	if !c.s.mayName(c, req.Header.Get("Session")) {
+		return &proxy.Refusal{Reason: proxy.NoSession}
+	}
 	switch req.Method {
 	case "DESCRIBE", "SETUP":
 	case "OPTIONS", "PLAY", "PAUSE", "TEARDOWN", "GET_PARAMETER", "SET_PARAMETER", "ANNOUNCE", "RECORD":

@@ -13,6 +13,7 @@ import (
 	"github.com/peterbourgon/ff/v3/ffyaml"
 	"go.uber.org/zap"
 
+	"weir/admission"
 	"weir/cache"
 	"weir/passthrough"
 	"weir/proxy"
@@ -37,6 +38,7 @@ var defaultLadder = []string{"splitter", "cache", "passthrough"}
 type config struct {
 	fs      *flag.FlagSet
 	front   *front.Options
+	gate    *admission.Options
 	admin   *admin.Options
 	origins *passthrough.OriginOptions
 	builds  map[string]proxy.Build
@@ -50,7 +52,7 @@ type config struct {
 func newConfig(name string, stderr io.Writer) *config {
 	fs := flag.NewFlagSet(name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // mistakes are reported once, by main
-	c := &config{fs: fs, front: front.Flags(fs), admin: admin.Flags(fs), origins: passthrough.OriginFlags(fs), builds: map[string]proxy.Build{}}
+	c := &config{fs: fs, front: front.Flags(fs), gate: admission.Flags(fs), admin: admin.Flags(fs), origins: passthrough.OriginFlags(fs), builds: map[string]proxy.Build{}}
 	for _, m := range slices.Sorted(maps.Keys(modes())) {
 		c.builds[m] = modes()[m](fs)
 	}
@@ -93,7 +95,7 @@ func (c *config) parse(args []string) error {
 // validate reports all mistakes together, but for those of the modes, which
 // their builds report.
 func (c *config) validate() error {
-	errs := []error{c.front.Validate(), c.origins.Validate()}
+	errs := []error{c.front.Validate(), c.gate.Validate(), c.origins.Validate()}
 	if len(c.ladder()) == 0 {
 		errs = append(errs, errors.New("-mode is empty: nobody would be answered"))
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.uber.org/zap"
 
+	"weir/admission"
 	"weir/passthrough"
 	"weir/proxy"
 	"weir/proxy/admin"
@@ -46,6 +47,12 @@ func newNode(c *config, log *zap.Logger, level zap.AtomicLevel) (*node, error) {
 		_, modeErr := n.addModes(c, env) // what is built here never runs
 		return nil, errors.Join(err, modeErr)
 	}
+	gate, err := admission.New(admission.Config{Options: *c.gate, Trusted: c.front.Trusted(), Peers: env.Peers, Metrics: reg, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	env.Gate = gate
+	n.parts = append(n.parts, admin.Named{Name: "admission", Part: gate})
 	balancer := passthrough.NewBalancer(*c.origins, reg, log)
 	n.parts = append(n.parts, admin.Named{Name: "origins", Part: balancer})
 	env.Upstream = balancer
@@ -53,7 +60,7 @@ func newNode(c *config, log *zap.Logger, level zap.AtomicLevel) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n.front, err = front.New(front.Config{Options: *c.front, Handler: handler, Gate: env.Gate, Metrics: reg, Log: log})
+	n.front, err = front.New(front.Config{Options: *c.front, Handler: gate.Wrap(handler), Gate: gate, Metrics: reg, Log: log})
 	if err != nil {
 		return nil, err
 	}

@@ -122,6 +122,7 @@ func TestViewer(t *testing.T) {
 		t.Helper()
 		c := d.viaRTSP(t, lines(append([]string{line + " RTSP/1.0", "CSeq: 1"}, header...)...))
 		want.Addr, want.Protocol = c.LocalAddr().(*net.TCPAddr).AddrPort(), "rtsp"
+		want.Method, want.Target, _ = strings.Cut(line, " ")
 		if v := <-got; *v != want {
 			t.Errorf("%s: %+v, want %+v", line, *v, want)
 		}

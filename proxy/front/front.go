@@ -62,7 +62,7 @@ func New(cfg Config) (*Front, error) {
 	f.drainTimeout.Store(int64(cfg.DrainTimeout))
 	if cfg.secure() {
 		var err error
-		if f.pair, err = readKeyPair(cfg.Cert, cfg.Key, f.log); err != nil {
+		if f.pair, err = readKeyPair(cfg.Cert, cfg.Key, cfg.ClientCA, f.log); err != nil {
 			return nil, err
 		}
 		f.pair.register(cfg.Metrics)
@@ -77,6 +77,7 @@ func New(cfg Config) (*Front, error) {
 }
 
 func (f *Front) bind() (err error) {
+	optional := f.cfg.ClientAuth == "optional"
 	for _, b := range []struct {
 		to             **listener
 		protocol, addr string
@@ -84,8 +85,8 @@ func (f *Front) bind() (err error) {
 	}{
 		{&f.rtsp, "rtsp", f.cfg.RTSP, nil},
 		{&f.http, "http", f.cfg.HTTP, nil},
-		{&f.rtsps, "rtsps", f.cfg.RTSPS, f.pair.config()},
-		{&f.https, "https", f.cfg.HTTPS, f.pair.config("h2", "http/1.1")},
+		{&f.rtsps, "rtsps", f.cfg.RTSPS, f.pair.config(optional)},
+		{&f.https, "https", f.cfg.HTTPS, f.pair.config(optional, "h2", "http/1.1")},
 	} {
 		if *b.to, err = f.listen(b.protocol, b.addr, b.tls); err != nil {
 			return err
@@ -113,6 +114,9 @@ func (f *Front) Run(ctx context.Context) error {
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var wg, accepting sync.WaitGroup
+	for _, l := range []*listener{f.rtsp, f.rtsps, f.http, f.https} {
+		l.start()
+	}
 	for _, l := range []*listener{f.rtsp, f.rtsps} {
 		accepting.Go(func() { f.acceptRTSP(serving, l, &wg) })
 	}

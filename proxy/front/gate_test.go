@@ -3,8 +3,11 @@ package front
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -73,7 +76,7 @@ func TestLeaveOnce(t *testing.T) {
 }
 
 func TestCheckRefused(t *testing.T) {
-	f := func(err error, rtsp, http int, retry string) {
+	f := func(err error, rtsp, http int, retry string, stays bool) {
 		t.Helper()
 		gate := &proxytest.Gate{RefuseCheck: err}
 		d := open(t, ladder{}, func(c *Config) { c.Gate = gate })
@@ -82,22 +85,137 @@ func TestCheckRefused(t *testing.T) {
 		if res := c.answer(); res.Code != rtsp || res.Header.Get("CSeq") != "2" || res.Header.Get("Retry-After") != retry {
 			t.Errorf("%v: RTSP %s, want %d", err, res.Raw, rtsp)
 		}
-		if rest := c.closed(); rest != "" {
+		want := 2 // checks
+		if stays {
+			c.send(options + describe)
+			if res := c.answer(); res.Code != 200 {
+				t.Errorf("%v: OPTIONS on the same connection: %s", err, res.Raw)
+			}
+			if res := c.answer(); res.Code != rtsp {
+				t.Errorf("%v: once more on the same connection: %s, want %d", err, res.Raw, rtsp)
+			}
+			want++
+		} else if rest := c.closed(); rest != "" {
 			t.Errorf("%v: read %q behind the answer", err, rest)
 		}
 		res, _ := d.viaHTTP(t, get).response()
 		if res.StatusCode != http || res.Header.Get("Retry-After") != retry {
 			t.Errorf("%v: HTTP %d, Retry-After %q, want %d, %q", err, res.StatusCode, res.Header.Get("Retry-After"), http, retry)
 		}
-		if n := gate.Count().Checks; n != 2 {
-			t.Errorf("%v: the gate was asked %d times, want 2", err, n)
+		if n := gate.Count().Checks; n != want {
+			t.Errorf("%v: the gate was asked %d times, want %d", err, n, want)
 		}
 	}
-	f(&proxy.Refusal{Reason: proxy.Full, RetryAfter: 7 * time.Second}, 453, 503, "7")
-	f(&proxy.Refusal{Reason: proxy.TooFast, RetryAfter: time.Second}, 503, 429, "1")
-	f(&proxy.Refusal{Reason: proxy.Unauthorized}, 401, 401, "")
-	f(context.DeadlineExceeded, 504, 504, "5")
-	f(errors.New("hook is down"), 503, 503, "5")
+	f(&proxy.Refusal{Reason: proxy.Full, RetryAfter: 7 * time.Second}, 453, 503, "7", true)
+	f(&proxy.Refusal{Reason: proxy.TooFast, RetryAfter: time.Second}, 503, 429, "1", true)
+	f(&proxy.Refusal{Reason: proxy.Unauthorized}, 401, 401, "", true)
+	f(&proxy.Refusal{Reason: proxy.NoVerdict, RetryAfter: time.Second}, 503, 503, "1", true)
+	f(&proxy.Refusal{Reason: proxy.Forbidden}, 403, 403, "", false)
+	f(&proxy.Refusal{Reason: proxy.Banned}, 403, 403, "", false)
+	f(context.DeadlineExceeded, 504, 504, "5", false)
+	f(errors.New("nobody knows"), 503, 503, "5", false)
+}
+
+// TestCredentialsOnTheSameConnection is what players do: they ask, are told how
+// to say who they are, and ask again, with another request in the same packet.
+func TestCredentialsOnTheSameConnection(t *testing.T) {
+	got := make(chan string, 1)
+	d := open(t, ladder{rtsp: func(_ context.Context, c *proxy.RTSPConn) {
+		b := make([]byte, 1000)
+		n, _ := io.ReadAtLeast(c, b, 1)
+		got <- string(b[:n])
+	}}, func(c *Config) { c.Gate = password{proxy.Open} })
+	c := d.viaRTSP(t, describe)
+	if res := c.answer(); res.Code != 401 || res.Header.Get("WWW-Authenticate") != `Basic realm="here"` {
+		t.Fatalf("without credentials: %s", res.Raw)
+	}
+	want := lines("DESCRIBE rtsp://edge/cam RTSP/1.0", "CSeq: 3", "Authorization: Basic eA==") + options
+	c.send(describe + want)
+	if res := c.answer(); res.Code != 401 {
+		t.Fatalf("once more without: %s", res.Raw)
+	}
+	if b := <-got; b != want {
+		t.Errorf("the ladder read %q, want %q", b, want)
+	}
+}
+
+// TestManyRefusals ends a connection that goes on guessing.
+func TestManyRefusals(t *testing.T) {
+	d := open(t, ladder{}, func(c *Config) { c.Gate = password{proxy.Open} })
+	c := d.viaRTSP(t, strings.Repeat(describe, maxAsked+5))
+	for range maxAsked {
+		if res := c.answer(); res.Code != 401 {
+			t.Fatalf("%s", res.Raw)
+		}
+	}
+	if rest := c.closed(); rest != "" {
+		t.Errorf("read %q after %d refusals", rest, maxAsked)
+	}
+}
+
+type password struct{ proxy.Admitter }
+
+func (password) Check(_ context.Context, v *proxy.Viewer) error {
+	if v.Authorization == "" {
+		return &proxy.Refusal{Reason: proxy.Unauthorized, Challenges: []string{`Basic realm="here"`}}
+	}
+	return nil
+}
+
+// TestTakenGoesNoFurther: what the gate has taken of a request no rung sees, also
+// where an answer is at hand.
+func TestTakenGoesNoFurther(t *testing.T) {
+	got := make(chan string, 10)
+	d := open(t, ladder{}, func(c *Config) { c.Gate = taking{proxy.Open} }, func(c *Config) {
+		c.Handler = hitting{ladder{t: t, http: func(_ http.ResponseWriter, r *http.Request) {
+			got <- fmt.Sprint(r.RequestURI, r.Header["Authorization"], r.Header["Cookie"])
+		}}, func(p *proxy.Plain) *proxy.Hit { got <- "hit? " + p.Query; return nil }}
+	})
+	f := func(target, fields, hit, want string) {
+		t.Helper()
+		c := d.viaHTTP(t, "GET /first HTTP/1.1\r\nHost: edge\r\n\r\n")
+		c.response()
+		<-got
+		asked := ""
+		for range 20 { // who asks again at once may meet net/http
+			c.send("GET " + target + " HTTP/1.1\r\nHost: edge\r\n" + fields + "\r\n")
+			c.response()
+			g := <-got
+			if strings.HasPrefix(g, "hit?") {
+				asked, g = g, <-got
+			}
+			if g != want {
+				t.Errorf("GET %s, %q: %q, want %q", target, fields, g, want)
+			}
+			if asked != "" {
+				break
+			}
+		}
+		if asked != hit {
+			t.Errorf("GET %s, %q: asked %q, want %q", target, fields, asked, hit)
+		}
+	}
+	f("/a?token=x", "", "hit? ", "/a[] []")
+	f("/a?b=1&token=x&c=2", "Authorization: Bearer y\r\n", "hit? b=1&c=2", "/a?b=1&c=2[] []")
+	f("/a", "Cookie: weir-token=x\r\n", "hit? ", "/a[] []")
+	f("/a", "Cookie: b=1; weir-token=x; c=2\r\n", "hit? ", "/a[] [b=1; c=2]")
+	f("/a", "Cookie: weir-token=x\r\nCookie: c=2\r\n", "", "/a[] [c=2]") // two of them are not plain
+}
+
+// hitting is a ladder that is asked for what it has at hand.
+type hitting struct {
+	proxy.Handler
+	hit func(*proxy.Plain) *proxy.Hit
+}
+
+func (h hitting) Hit(p *proxy.Plain) *proxy.Hit { return h.hit(p) }
+
+type taking struct{ proxy.Admitter }
+
+func (taking) Check(_ context.Context, v *proxy.Viewer) error {
+	v.Taken = &proxy.Taken{Authorization: true, Cookie: "weir-token", Parameters: []string{"token"}}
+	v.Query = v.Taken.Strip(v.Query)
+	return nil
 }
 
 // Check may learn things about the viewer; the ladder sees them.

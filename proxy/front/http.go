@@ -80,6 +80,7 @@ func (f *Front) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	viewerPath, path, err := cleanPath(r.URL.EscapedPath())
 	if err != nil || r.URL.Opaque != "" { // "http:cam" has no path to be checked
+		f.offends(r)
 		(&proxy.Refusal{Reason: proxy.BadRequest}).WriteHTTP(w)
 		return
 	}
@@ -88,7 +89,8 @@ func (f *Front) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		proxy.Refused(err).WriteHTTP(w)
 		return
 	}
-	*r.URL = url.URL{Path: path, RawQuery: r.URL.RawQuery}
+	*r.URL = url.URL{Path: path, RawQuery: v.Query}
+	strip(r, v.Taken)
 	ctx, cancel := context.WithCancel(proxy.WithViewer(r.Context(), v))
 	f.add(r, cancel)
 	defer f.remove(r)
@@ -96,18 +98,52 @@ func (f *Front) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	f.cfg.Handler.ServeHTTP(w, r.WithContext(ctx))
 }
 
+// offends tells the gate of a request that nobody sends by mistake.
+func (f *Front) offends(r *http.Request) {
+	if from, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		f.cfg.Gate.Offend(from.Addr().Unmap(), proxy.BadRequest)
+	}
+}
+
 // check says who sends a request, once the gate has been asked: it may have been
 // when a quick answer was looked for.
 func (f *Front) check(r *http.Request, path string) (*proxy.Viewer, error) {
 	if c, ok := r.Context().Value(connKey{}).(*quickConn); ok {
-		if v, err := c.recall(path, r.URL.RawQuery); v != nil {
+		if v, err := c.recall(r.RequestURI); v != nil {
 			return v, err
 		}
 	}
 	from, _ := netip.ParseAddrPort(r.RemoteAddr)
-	v := httpViewer(from, path, r.URL.RawQuery, r.Header.Get)
-	v.Secure = r.TLS != nil
+	from = f.viewerOf(netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), func(name string) string { return strings.Join(r.Header[name], ",") })
+	v := httpViewer(from, r.Method, r.RequestURI, path, r.URL.RawQuery, func(name string) string {
+		return strings.Join(r.Header[name], "; ") // there may be several of Cookie only (RFC 9113 §8.2.3)
+	})
+	if v.Secure = r.TLS != nil; v.Secure {
+		v.Certificate = certified(r.TLS)
+	}
 	return &v, f.cfg.Gate.Check(r.Context(), &v)
+}
+
+// strip takes the gate's credentials out of what a mode sees; the query is
+// without them already.
+func strip(r *http.Request, t *proxy.Taken) {
+	if t == nil {
+		return
+	}
+	h := r.Header
+	r.RequestURI = r.URL.RequestURI()
+	if t.Authorization {
+		delete(h, "Authorization")
+	}
+	cookies := h["Cookie"]
+	if len(cookies) == 0 {
+		return
+	}
+	if rest := t.StripCookie(strings.Join(cookies, "; ")); rest != "" {
+		h["Cookie"] = []string{rest}
+	} else {
+		delete(h, "Cookie")
+	}
 }
 
 type connKey struct{}
@@ -121,13 +157,16 @@ func withConn(ctx context.Context, nc net.Conn) context.Context {
 }
 
 // httpViewer says who sent a request with the given fields.
-func httpViewer(from netip.AddrPort, path, query string, field func(name string) string) proxy.Viewer {
+func httpViewer(from netip.AddrPort, method, target, path, query string, field func(name string) string) proxy.Viewer {
 	return proxy.Viewer{
 		Addr:          netip.AddrPortFrom(from.Addr().Unmap(), from.Port()),
 		Protocol:      "http",
 		Path:          path,
+		Method:        method,
+		Target:        target,
 		Query:         query,
 		Authorization: field("Authorization"),
+		Cookie:        field("Cookie"),
 		UserAgent:     field("User-Agent"),
 	}
 }

@@ -44,7 +44,7 @@ func TestHTTPShape(t *testing.T) {
 		}
 		_, query, _ := strings.Cut(want, "?")
 		v := proxy.Viewer{Addr: c.LocalAddr().(*net.TCPAddr).AddrPort(), Protocol: "http",
-			Path: viewerPath, Query: query, Authorization: "Bearer abc", UserAgent: "VLC/3"}
+			Method: "GET", Target: target, Path: viewerPath, Query: query, Authorization: "Bearer abc", UserAgent: "VLC/3"}
 		if s.viewer != v {
 			t.Errorf("GET %s: viewer %+v, want %+v", target, s.viewer, v)
 		}

@@ -3,8 +3,10 @@ package front
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -19,16 +21,17 @@ import (
 // that lasts no longer than this.
 const lookEvery = time.Second
 
-// A keyPair is the certificate of this node and its private key, as two files
-// that are replaced now and then. Whatever happens to the files, the last good
-// pair goes on.
+// A keyPair is the certificate of this node and its private key, and the
+// authorities of viewers' certificates, as files that are replaced now and then.
+// Whatever happens to the files, what was good last goes on.
 type keyPair struct {
-	certFile, keyFile string
-	log               *zap.Logger
+	certFile, keyFile, clientFile string // the last one "" for none
+	log                           *zap.Logger
 
-	seen  [2]os.FileInfo // the files as they were read last, nil if missing; for the goroutine of watch
-	inUse atomic.Pointer[tls.Certificate]
-	wrong atomic.Pointer[error] // why the files as they are now cannot be used; nil if they are in use
+	seen    [3]os.FileInfo // the files as they were read last, nil if missing; for the goroutine of watch
+	inUse   atomic.Pointer[tls.Certificate]
+	clients atomic.Pointer[x509.CertPool] // nil without clientFile
+	wrong   atomic.Pointer[error]         // why the files as they are now cannot be used; nil if they are in use
 }
 
 type keyPairStatus struct {
@@ -36,8 +39,8 @@ type keyPairStatus struct {
 	Error    string    `json:"error,omitempty"`
 }
 
-func readKeyPair(certFile, keyFile string, log *zap.Logger) (*keyPair, error) {
-	p := &keyPair{certFile: certFile, keyFile: keyFile, log: log}
+func readKeyPair(certFile, keyFile, clientFile string, log *zap.Logger) (*keyPair, error) {
+	p := &keyPair{certFile: certFile, keyFile: keyFile, clientFile: clientFile, log: log}
 	p.seen = p.stat()
 	if err := p.read(); err != nil {
 		return nil, err
@@ -57,7 +60,26 @@ func (p *keyPair) read() error {
 	if err != nil {
 		return fmt.Errorf("read -tls.cert %s and -tls.key %s: %w", p.certFile, p.keyFile, err)
 	}
+	if err := p.readClients(); err != nil {
+		return err
+	}
 	p.inUse.Store(&pair)
+	return nil
+}
+
+func (p *keyPair) readClients() error {
+	if p.clientFile == "" {
+		return nil
+	}
+	text, err := os.ReadFile(p.clientFile)
+	if err != nil {
+		return fmt.Errorf("read -tls.client-ca: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return fmt.Errorf("read -tls.client-ca %s: no certificate in PEM in it", p.clientFile)
+	}
+	p.clients.Store(pool)
 	return nil
 }
 
@@ -77,7 +99,7 @@ func (p *keyPair) watch(ctx context.Context) {
 
 func (p *keyPair) look() {
 	now := p.stat()
-	if same(now[0], p.seen[0]) && same(now[1], p.seen[1]) {
+	if slices.EqualFunc(now[:], p.seen[:], same) {
 		return
 	}
 	p.seen = now
@@ -91,8 +113,8 @@ func (p *keyPair) look() {
 }
 
 // stat follows links: Kubernetes swaps one above the files.
-func (p *keyPair) stat() (files [2]os.FileInfo) {
-	for i, name := range []string{p.certFile, p.keyFile} {
+func (p *keyPair) stat() (files [3]os.FileInfo) {
+	for i, name := range []string{p.certFile, p.keyFile, p.clientFile} {
 		if info, err := os.Stat(name); err == nil { // else reading says why not
 			files[i] = info
 		}

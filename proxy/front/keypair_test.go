@@ -161,7 +161,7 @@ func TestKeyPairBehindLinks(t *testing.T) {
 			}
 		}
 		mount("one")
-		p, err := readKeyPair(filepath.Join(dir, "..data", "cert.pem"), filepath.Join(dir, "..data", "key.pem"), proxytest.Logger(t))
+		p, err := readKeyPair(filepath.Join(dir, "..data", "cert.pem"), filepath.Join(dir, "..data", "key.pem"), "", proxytest.Logger(t))
 		if err != nil {
 			t.Fatal(err)
 		}

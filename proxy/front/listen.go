@@ -20,9 +20,13 @@ import (
 // carry. It survives running out of file descriptors.
 type listener struct {
 	net.Listener
-	tls  *tls.Config // nil for none
-	gate proxy.Admitter
-	log  *zap.Logger
+	protocol  string
+	tls       *tls.Config // nil for none
+	gate      proxy.Admitter
+	firstByte time.Duration
+	proxies   Prefixes // who may send PROXY headers
+	room      *anteroom
+	log       *zap.Logger
 
 	open           atomic.Int64
 	total, refused atomic.Uint64
@@ -49,7 +53,9 @@ func (f *Front) listen(protocol, addr string, secure *tls.Config) (*listener, er
 	if err != nil {
 		return nil, fmt.Errorf("listen for %s on %s: %w (choose another with -%s)", protocol, addr, errors.Unwrap(err), protocol)
 	}
-	ln := &listener{Listener: l, tls: secure, gate: f.cfg.Gate, log: f.log.With(zap.String("protocol", protocol))}
+	ln := &listener{Listener: l, protocol: protocol, tls: secure, gate: f.cfg.Gate, firstByte: f.cfg.FirstByte,
+		proxies: f.cfg.ProxyProtocol, log: f.log.With(zap.String("protocol", protocol))}
+	ln.room = newAnteroom(ln)
 	ln.register(protocol, f.cfg.Metrics)
 	return ln, nil
 }
@@ -85,7 +91,11 @@ func (l *listener) Close() error {
 	if l == nil {
 		return nil
 	}
-	return l.Listener.Close()
+	err := l.Listener.Close()
+	if l.room != nil {
+		l.room.close()
+	}
+	return err
 }
 
 func (l *listener) status() *listenerStatus {
@@ -96,9 +106,59 @@ func (l *listener) status() *listenerStatus {
 }
 
 // Accept implements net.Listener; the connections are *conn. The only error is
-// net.ErrClosed: anything else (EMFILE, ECONNABORTED) passes, and to give up
-// would cut the door for everybody.
+// net.ErrClosed.
 func (l *listener) Accept() (net.Conn, error) {
+	if len(l.proxies) > 0 {
+		select {
+		case c := <-l.room.ready:
+			return c, nil
+		case <-l.room.over:
+			return nil, net.ErrClosed
+		}
+	}
+	for {
+		c, err := l.acceptOne()
+		if err != nil {
+			return nil, err
+		}
+		if vc := l.letIn(c, c.RemoteAddr()); vc != nil {
+			return vc, nil
+		}
+	}
+}
+
+// start is called before Accept.
+func (l *listener) start() {
+	if l != nil && len(l.proxies) > 0 {
+		l.room.wg.Go(l.pump)
+	}
+}
+
+// pump accepts for those who wait in Accept: nobody's header holds up the others.
+// It ends when the socket is closed.
+func (l *listener) pump() {
+	for {
+		c, err := l.acceptOne()
+		if err != nil {
+			return
+		}
+		if l.proxies.contain(address(c.RemoteAddr()).Addr()) {
+			l.room.enter(c, false, l.room.introduce)
+			continue
+		}
+		if vc := l.letIn(c, c.RemoteAddr()); vc != nil {
+			select {
+			case l.room.ready <- vc:
+			case <-l.room.over:
+				vc.Close()
+			}
+		}
+	}
+}
+
+// acceptOne returns no error but net.ErrClosed: anything else (EMFILE,
+// ECONNABORTED) passes, and to give up would cut the door for everybody.
+func (l *listener) acceptOne() (net.Conn, error) {
 	pause := 5 * time.Millisecond
 	for {
 		c, err := l.Listener.Accept()
@@ -111,18 +171,28 @@ func (l *listener) Accept() (net.Conn, error) {
 			pause = min(2*pause, time.Second)
 			continue
 		}
-		pause = 5 * time.Millisecond
-		leave, err := l.gate.Accept(address(c.RemoteAddr()).Addr())
-		if err != nil {
-			l.refused.Add(1)
-			c.Close()
-			continue
-		}
-		l.total.Add(1)
-		l.open.Add(1)
-		tcp, _ := c.(*net.TCPConn)
-		return &conn{Conn: c, tcp: tcp, l: l, leave: leave}, nil
+		return c, nil
 	}
+}
+
+// letIn asks the gate about a connection from an address, and returns nil if it
+// is not let in. Whoever may come back later is told so, if that can be done.
+func (l *listener) letIn(c net.Conn, from net.Addr) *conn {
+	leave, err := l.gate.Accept(address(from).Addr())
+	if err != nil {
+		l.refused.Add(1)
+		r := proxy.Refused(err)
+		if l.room != nil && l.tls == nil && (r.Reason == proxy.Full || r.Reason == proxy.TooMany) {
+			l.room.enter(c, true, func(c net.Conn) { l.room.refuse(c, r) })
+		} else {
+			c.Close()
+		}
+		return nil
+	}
+	l.total.Add(1)
+	l.open.Add(1)
+	tcp, _ := c.(*net.TCPConn)
+	return &conn{Conn: c, tcp: tcp, l: l, from: from, leave: leave}
 }
 
 func address(a net.Addr) netip.AddrPort {
@@ -136,15 +206,25 @@ func address(a net.Addr) netip.AddrPort {
 // A conn counts the bytes of a viewer's connection.
 type conn struct {
 	net.Conn
-	tcp   *net.TCPConn // the same as Conn; nil if it is something else
-	l     *listener
-	leave func()
+	tcp    *net.TCPConn // the same as Conn; nil if it is something else
+	l      *listener
+	from   net.Addr // the viewer's, which may not be the socket's
+	before []byte   // what was read already; for the goroutine that reads
+	leave  func()
 
 	moved  atomic.Uint64 // bytes in both directions
 	closed atomic.Bool
 }
 
+// RemoteAddr implements net.Conn.
+func (c *conn) RemoteAddr() net.Addr { return c.from }
+
 func (c *conn) Read(b []byte) (int, error) {
+	if len(c.before) > 0 && len(b) > 0 {
+		n := copy(b, c.before)
+		c.before = c.before[n:]
+		return n, nil
+	}
 	n, err := c.Conn.Read(b)
 	c.l.in.Add(uint64(n))
 	c.moved.Add(uint64(n))

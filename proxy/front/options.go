@@ -4,6 +4,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -16,6 +18,14 @@ type Options struct {
 	// Cert and Key are files in PEM, the certificate with what links it to its
 	// authority behind it. They are read again when they change.
 	Cert, Key string
+	// ClientCA is a file in PEM with the authorities of viewers' certificates, read
+	// again when it changes; ClientAuth says whether there must be one.
+	ClientCA   string
+	ClientAuth string // default require; or optional
+	// ProxyProtocol are the addresses whose connections may begin with a PROXY header,
+	// Forwarded those whose X-Forwarded-For or Forwarded says who the viewer is. Nobody
+	// else's are believed.
+	ProxyProtocol, Forwarded Prefixes
 	// FirstByte is how long a new connection may take to agree on TLS and to send
 	// its first request. Too little refuses viewers on bad lines, too much lets silent connections pile up.
 	FirstByte time.Duration // default 10s
@@ -40,6 +50,10 @@ func Flags(fs *flag.FlagSet) *Options {
 	fs.StringVar(&o.RTSPS, "rtsps", "", "viewers' RTSP `address` under TLS (8322 by custom); empty turns it off")
 	fs.StringVar(&o.Cert, "tls.cert", "", "`file` in PEM with the certificate for -https and -rtsps, and what links it to its authority; without that link some players refuse it; read again when it changes")
 	fs.StringVar(&o.Key, "tls.key", "", "`file` in PEM with the private key of -tls.cert; read again when it changes; others who can read it can pass for this node")
+	fs.StringVar(&o.ClientCA, "tls.client-ca", "", "`file` in PEM with the authorities that viewers' certificates on -https and -rtsps must come from; read again when it changes")
+	fs.StringVar(&o.ClientAuth, "tls.client-auth", "require", "`require|optional`: whether viewers must show a certificate of -tls.client-ca; optional lets in those without, for other credentials")
+	fs.Var(&o.ProxyProtocol, "front.proxy-protocol", "`prefix` of load balancers' addresses whose connections may begin with a PROXY header (v1, v2), as 10.0.0.5 or 10.0.0.0/24; repeatable. Whoever can connect from there can pass for anybody")
+	fs.Var(&o.Forwarded, "front.forwarded", "`prefix` of proxies' addresses whose X-Forwarded-For (or, without one, Forwarded) says who the viewer is; repeatable. Whoever can send from there can pass for anybody")
 	fs.DurationVar(&o.FirstByte, "front.first-byte", 10*time.Second, "how long a new connection may take to agree on TLS and to send its first request; too little refuses viewers on bad lines, too much lets silent connections pile up")
 	fs.DurationVar(&o.Idle, "front.idle", 2*time.Minute, "how long an RTSP connection may carry nothing in either direction, and an HTTP one wait for its next request; under 2m cuts paused players between keep-alives, much keeps those who have gone silently")
 	fs.DurationVar(&o.DrainNotice, "drain.notice", 5*time.Second, "after SIGTERM, how long the node says it is going before it stops accepting; less than a load balancer's check interval loses viewers, more makes restarts slow")
@@ -60,6 +74,12 @@ func (o *Options) Validate() error {
 	}
 	missing("-tls.cert", o.Cert)
 	missing("-tls.key", o.Key)
+	if o.ClientCA != "" && !o.secure() {
+		errs = append(errs, errors.New("-tls.client-ca: neither -https nor -rtsps is on"))
+	}
+	if o.ClientAuth != "" && o.ClientAuth != "require" && o.ClientAuth != "optional" {
+		errs = append(errs, fmt.Errorf("-tls.client-auth %q: must be require or optional", o.ClientAuth))
+	}
 	check := func(bad bool, name string, d time.Duration, want string) {
 		if bad {
 			errs = append(errs, fmt.Errorf("%s %v: must %s", name, d, want))
@@ -74,3 +94,8 @@ func (o *Options) Validate() error {
 
 // secure reports whether anything is to be served under TLS.
 func (o *Options) secure() bool { return o.HTTPS != "" || o.RTSPS != "" }
+
+// Trusted are the addresses that bring others' requests.
+func (o *Options) Trusted() []netip.Prefix {
+	return append(slices.Clone(o.ProxyProtocol), o.Forwarded...)
+}

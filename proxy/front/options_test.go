@@ -3,6 +3,7 @@ package front
 import (
 	"flag"
 	"net"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -22,19 +23,19 @@ func TestFlags(t *testing.T) {
 		if err := fs.Parse(strings.Fields(args)); err != nil {
 			t.Fatal(err)
 		}
-		if *o != want || o.Validate() != nil {
+		if !reflect.DeepEqual(*o, want) || o.Validate() != nil {
 			t.Errorf("%q: %+v, %v, want %+v", args, *o, o.Validate(), want)
 		}
 	}
-	def := Options{HTTP: ":8080", RTSP: ":8554",
+	def := Options{HTTP: ":8080", RTSP: ":8554", ClientAuth: "require",
 		FirstByte: 10 * time.Second, Idle: 2 * time.Minute, DrainNotice: 5 * time.Second, DrainTimeout: 5 * time.Minute}
 	f("", def)
 	def.HTTP, def.DrainNotice = "", 0
 	f("-http= -drain.notice 0s", def)
 	f("-http= -rtsp :1 -front.first-byte 2s -front.idle 3s -drain.notice 4s -drain.timeout 0s",
-		Options{RTSP: ":1", FirstByte: 2 * time.Second, Idle: 3 * time.Second, DrainNotice: 4 * time.Second})
+		Options{ClientAuth: "require", RTSP: ":1", FirstByte: 2 * time.Second, Idle: 3 * time.Second, DrainNotice: 4 * time.Second})
 	f("-http= -rtsp= -https :1 -rtsps :2 -tls.cert a.pem -tls.key b.pem -drain.notice 0s",
-		Options{HTTPS: ":1", RTSPS: ":2", Cert: "a.pem", Key: "b.pem",
+		Options{ClientAuth: "require", HTTPS: ":1", RTSPS: ":2", Cert: "a.pem", Key: "b.pem",
 			FirstByte: 10 * time.Second, Idle: 2 * time.Minute, DrainTimeout: 5 * time.Minute})
 }
 
@@ -62,12 +63,12 @@ func TestValidate(t *testing.T) {
 			}
 		}
 	}
-	f(Options{RTSP: ":1", FirstByte: 1, Idle: 1}, "<nil>")
+	f(Options{ClientAuth: "require", RTSP: ":1", FirstByte: 1, Idle: 1}, "<nil>")
 	f(Options{HTTP: ":1", FirstByte: 1, Idle: 1}, "<nil>")
-	f(Options{HTTPS: ":1", Cert: "a", Key: "b", FirstByte: 1, Idle: 1}, "<nil>")
+	f(Options{ClientAuth: "require", HTTPS: ":1", Cert: "a", Key: "b", FirstByte: 1, Idle: 1}, "<nil>")
 	f(Options{RTSPS: ":1", Cert: "a", Key: "b", FirstByte: 1, Idle: 1}, "<nil>")
 	f(Options{RTSPS: ":1", Cert: "a", FirstByte: 1, Idle: 1}, "-tls.key is empty: -https and -rtsps need it")
-	f(Options{HTTPS: ":1"}, strings.Join([]string{
+	f(Options{ClientAuth: "require", HTTPS: ":1"}, strings.Join([]string{
 		"-tls.cert is empty: -https and -rtsps need it",
 		"-tls.key is empty: -https and -rtsps need it",
 		"-front.first-byte 0s: must be more than 0",

@@ -43,12 +43,15 @@ func (p place) after(b []byte) place {
 // A plainRequest is what a plain GET or HEAD says (see proxy.Plain). Its strings
 // share one copy of the header block.
 type plainRequest struct {
-	head                     bool
-	viewerPath, path, query  string
-	host                     string
-	authorization, userAgent string
+	head                             bool
+	target                           string // as it came
+	viewerPath, path, query          string
+	host                             string
+	authorization, cookie, userAgent string
+	xff, forwarded                   string
 
-	hosts, authorizations, userAgents int
+	hosts, authorizations, cookies, userAgents int
+	xffs, forwardeds                           int
 }
 
 // notPlain are the fields that want more than a plain answer, or that only
@@ -81,7 +84,7 @@ func readPlain(b []byte) (r plainRequest, n int) {
 			return r, 0
 		}
 	}
-	if r.hosts != 1 || r.authorizations > 1 || r.userAgents > 1 {
+	if r.hosts != 1 || r.authorizations > 1 || r.cookies > 1 || r.userAgents > 1 || r.xffs+r.forwardeds > 1 {
 		return r, 0
 	}
 	return r, end + 4
@@ -99,6 +102,7 @@ func (r *plainRequest) requestLine(line string) bool {
 	if !ok || !strings.HasPrefix(target, "/") || !all(target, inTarget) {
 		return false
 	}
+	r.target = target
 	var escaped string
 	var err error
 	escaped, r.query, _ = strings.Cut(target, "?")
@@ -123,6 +127,15 @@ func (r *plainRequest) field(line string) bool {
 	case equal(name, "Authorization"):
 		r.authorization = value
 		r.authorizations++
+	case equal(name, "X-Forwarded-For"):
+		r.xff = value
+		r.xffs++
+	case equal(name, "Forwarded"):
+		r.forwarded = value
+		r.forwardeds++
+	case equal(name, "Cookie"):
+		r.cookie = value
+		r.cookies++
 	case equal(name, "User-Agent"):
 		r.userAgent = value
 		r.userAgents++
@@ -153,8 +166,14 @@ func (r *plainRequest) get(name string) string {
 	switch name {
 	case "Authorization":
 		return r.authorization
+	case "Cookie":
+		return r.cookie
 	case "User-Agent":
 		return r.userAgent
+	case "X-Forwarded-For":
+		return r.xff
+	case "Forwarded":
+		return r.forwarded
 	}
 	panic("BUG: " + name + " is not kept")
 }
@@ -167,7 +186,11 @@ type question struct {
 }
 
 func (r *plainRequest) question(from netip.AddrPort) *question {
-	q := &question{viewer: httpViewer(from, r.viewerPath, r.query, r.get)}
+	method := "GET"
+	if r.head {
+		method = "HEAD"
+	}
+	q := &question{viewer: httpViewer(from, method, r.target, r.viewerPath, r.query, r.get)}
 	q.plain = proxy.Plain{Head: r.head, Host: r.host, Path: r.path, Query: r.query, Viewer: &q.viewer}
 	return q
 }

@@ -35,7 +35,7 @@ func FuzzReadPlain(f *testing.F) {
 		}
 		from := netip.MustParseAddrPort("[::ffff:192.0.2.7]:50000")
 		q := r.question(from)
-		viewer := httpViewer(from, viewerPath, h.URL.RawQuery, h.Header.Get)
+		viewer := httpViewer(from, h.Method, h.RequestURI, viewerPath, h.URL.RawQuery, h.Header.Get)
 		want := proxy.Plain{Head: h.Method == http.MethodHead, Host: h.Host, Path: path, Query: h.URL.RawQuery, Viewer: q.plain.Viewer}
 		if q.plain != want || *q.plain.Viewer != viewer {
 			t.Errorf("%q: %+v of %+v, net/http says %+v of %+v", in[:n], q.plain, *q.plain.Viewer, want, viewer)

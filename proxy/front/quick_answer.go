@@ -37,11 +37,12 @@ func (c *quickConn) answer(b []byte) (n int, err error) {
 	}
 	c.begin()
 	defer c.end()
-	q := r.question(c.addr)
+	q := r.question(c.l.f.viewerOf(c.addr, r.get))
 	if c.refusal = c.l.check(&q.viewer); c.refusal != nil {
 		c.checked = &q.viewer
 		return 0, nil
 	}
+	q.plain.Query = q.viewer.Query // without what the gate has taken
 	h := c.l.hitter.Hit(&q.plain)
 	if h == nil {
 		c.checked = &q.viewer
@@ -79,12 +80,13 @@ func (c *quickConn) limitStall() {
 	}
 }
 
-// recall returns the viewer and what the gate said if it was asked about this
-// request already; nil if not. It is for the handler of the request.
-func (c *quickConn) recall(path, query string) (v *proxy.Viewer, refusal error) {
+// recall returns the viewer and what the gate said if it was asked about the
+// request for this target already; nil if not. It is for the handler of the
+// request.
+func (c *quickConn) recall(target string) (v *proxy.Viewer, refusal error) {
 	v, refusal = c.checked, c.refusal
 	c.checked, c.refusal = nil, nil
-	if v == nil || v.Path != path || v.Query != query {
+	if v == nil || v.Target != target {
 		return nil, nil
 	}
 	return v, refusal

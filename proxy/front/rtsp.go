@@ -3,6 +3,7 @@ package front
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -35,6 +36,10 @@ func (f *Front) acceptRTSP(ctx context.Context, l *listener, wg *sync.WaitGroup)
 	}
 }
 
+// maxAsked is how many requests of a connection may be refused before it is closed:
+// players try a handful of credentials, and not for ever.
+const maxAsked = 8
+
 func (f *Front) serveRTSP(ctx context.Context, c *conn) {
 	by := time.Now().Add(f.cfg.FirstByte)
 	stream, err := c.handshake(ctx, by)
@@ -42,29 +47,67 @@ func (f *Front) serveRTSP(ctx context.Context, c *conn) {
 		return
 	}
 	rc := &rtspConn{Conn: stream, socket: c, idle: f.cfg.Idle}
-	stop := context.AfterFunc(ctx, func() { rc.Close() })
-	first, err := f.firstRequest(rc, by)
+	for range maxAsked {
+		first, err := f.readFirst(ctx, rc, by)
+		if err != nil {
+			return
+		}
+		v, err := f.checkRTSP(ctx, c, stream, first)
+		if err == nil {
+			f.cfg.Handler.ServeRTSP(ctx, proxy.NewRTSPConn(rc, first, v, c.below(), c.sent))
+			return
+		}
+		refusal := proxy.Refused(err)
+		f.log.Debug("refused", zap.Stringer("viewer", c.RemoteAddr()), zap.Error(refusal))
+		if f.answer(rc, refusal.Response(first)) != nil || !worthAsking(refusal.Reason) {
+			return
+		}
+		rc.skip(len(first.Raw))
+		by = time.Time{} // from now on it is Idle that counts
+	}
+}
+
+// worthAsking reports whether the same viewer may be let in on the same
+// connection later: with credentials, or when there is room.
+func worthAsking(r proxy.Reason) bool {
+	switch r {
+	case proxy.Unauthorized, proxy.Full, proxy.TooMany, proxy.TooFast, proxy.NoBandwidth, proxy.Overloaded, proxy.NoVerdict:
+		return true
+	}
+	return false
+}
+
+// readFirst is firstRequest, ended by ctx too; what is malformed it answers.
+func (f *Front) readFirst(ctx context.Context, c *rtspConn, by time.Time) (*wire.Request, error) {
+	stop := context.AfterFunc(ctx, func() { c.Close() })
+	first, err := f.firstRequest(c, by)
 	if !stop() {
-		return
+		return nil, context.Cause(ctx)
 	}
-	switch {
-	case errors.Is(err, wire.ErrMalformed):
+	if errors.Is(err, wire.ErrMalformed) {
 		f.log.Debug("bad first request", zap.Stringer("viewer", c.RemoteAddr()), zap.Error(err))
+		f.cfg.Gate.Offend(address(c.RemoteAddr()).Addr(), proxy.BadRequest)
 		code, phrase := wire.Code(err)
-		f.answer(rc, &wire.Response{Code: code, Phrase: phrase})
-		return
-	case err != nil: // gone, or silent for too long
-		return
+		f.answer(c, &wire.Response{Code: code, Phrase: phrase}) //nolint:errcheck // it is closed anyway
 	}
-	v, err := rtspViewer(c, first)
-	if err == nil {
-		err = f.cfg.Gate.Check(ctx, v)
+	return first, err
+}
+
+// checkRTSP says who sent a request and for what, once the gate has been asked.
+// stream is what the connection carries.
+func (f *Front) checkRTSP(ctx context.Context, c *conn, stream net.Conn, req *wire.Request) (*proxy.Viewer, error) {
+	from := address(c.RemoteAddr())
+	who := proxy.Viewer{Addr: from, Protocol: "rtsp", Secure: c.l.tls != nil}
+	if s, ok := stream.(*tls.Conn); ok {
+		state := s.ConnectionState()
+		who.Certificate = certified(&state)
 	}
+	v, err := who.Asking(req)
 	if err != nil {
-		f.answer(rc, proxy.Refused(err).Response(first))
-		return
+		f.cfg.Gate.Offend(from.Addr(), proxy.BadRequest)
+		return nil, err
 	}
-	f.cfg.Handler.ServeRTSP(ctx, proxy.NewRTSPConn(rc, first, v, c.below(), c.sent))
+	return v, f.cfg.Gate.Check(ctx, v)
 }
 
 // firstRequest answers OPTIONS until another request comes; that one and all
@@ -121,23 +164,6 @@ func (f *Front) answer(c net.Conn, res *wire.Response) error {
 	return c.SetWriteDeadline(time.Time{})
 }
 
-// rtspViewer says who sent a request and for what.
-func rtspViewer(c *conn, req *wire.Request) (*proxy.Viewer, error) {
-	path, query, err := proxy.RequestTarget(req)
-	if err != nil {
-		return nil, &proxy.Refusal{Reason: proxy.BadRequest, Err: err}
-	}
-	return &proxy.Viewer{
-		Addr:          address(c.RemoteAddr()),
-		Protocol:      "rtsp",
-		Secure:        c.l.tls != nil,
-		Path:          path,
-		Query:         query,
-		Authorization: req.Header.Get("Authorization"),
-		UserAgent:     req.Header.Get("User-Agent"),
-	}, nil
-}
-
 // An rtspConn is a connection that reads its first request again, and fails a Read
 // when nothing has moved in either direction for the idle time: RTSP has no
 // limit of its own, and a paused or dead player would stay for ever.
@@ -190,6 +216,9 @@ func (c *rtspConn) pastLimit() bool {
 	defer c.mu.Unlock()
 	return !c.limit.IsZero() && !time.Now().Before(c.limit)
 }
+
+// skip takes n bytes out of what is to be read again.
+func (c *rtspConn) skip(n int) { c.replay = c.replay[n:] }
 
 // SetReadDeadline sets a limit besides the idle one.
 func (c *rtspConn) SetReadDeadline(t time.Time) error {

@@ -1,27 +1,58 @@
 package front
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
 )
 
 // config is for a listener whose connections may speak the given protocols in
-// ALPN's names, RTSP having none. It is nil without a pair.
-func (p *keyPair) config(protocols ...string) *tls.Config {
+// ALPN's names, RTSP having none; optional says that viewers need not show a
+// certificate, where their authorities are known. It is nil without a pair.
+func (p *keyPair) config(optional bool, protocols ...string) *tls.Config {
 	if p == nil {
 		return nil
 	}
-	return &tls.Config{
+	c := &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		NextProtos:     protocols,
 		GetCertificate: p.certificate,
 	}
+	if p.clientFile == "" {
+		return c
+	}
+	// A ticket would let in whose authority is not one any more.
+	c.SessionTicketsDisabled = true
+	c.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		now := c.Clone()
+		now.GetConfigForClient, now.ClientCAs, now.ClientAuth = nil, p.clients.Load(), tls.RequireAndVerifyClientCert
+		if optional {
+			now.ClientAuth = tls.VerifyClientCertIfGiven
+		}
+		return now, nil
+	}
+	return c
+}
+
+// certified is the name in the certificate that a viewer has shown and that was
+// verified: the common name, or else an alternative one; "" for none.
+func certified(s *tls.ConnectionState) string {
+	if len(s.VerifiedChains) == 0 {
+		return ""
+	}
+	leaf := s.VerifiedChains[0][0]
+	names := slices.Concat([]string{leaf.Subject.CommonName}, leaf.DNSNames, leaf.EmailAddresses)
+	for _, uri := range leaf.URIs {
+		names = append(names, uri.String())
+	}
+	return cmp.Or(names...)
 }
 
 // handshake returns what carries requests: the connection itself, or TLS over

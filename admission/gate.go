@@ -1,0 +1,179 @@
+package admission
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"weir/proxy"
+)
+
+// Config is what a Gate is made of.
+type Config struct {
+	Options
+	Trusted []netip.Prefix // load balancers and proxies, whose connections are many viewers': not limited one by one, never banned
+	Peers   proxy.Peers
+	Metrics prometheus.Registerer
+	Log     *zap.Logger
+}
+
+// A Gate is a proxy.Admitter, and a proxy.Part.
+type Gate struct {
+	o           Options
+	log         *zap.Logger
+	peers       proxy.Peers
+	lists       *lists
+	bans        *bans
+	rates       *rates
+	connections *connections
+	pressure    *pressure
+	credentials *credentials
+	streams     *streams
+	ledger      *ledger
+	refusals    refusals
+}
+
+var (
+	_ proxy.Admitter = (*Gate)(nil)
+	_ proxy.Part     = (*Gate)(nil)
+)
+
+// New reads the files that the options name, and starts nothing. Its errors are
+// all mistakes, each with its flag.
+func New(cfg Config) (*Gate, error) {
+	g := &Gate{o: cfg.Options, log: cfg.Log.Named("admission"), peers: cfg.Peers, streams: newStreams()}
+	var listErr, credErr error
+	g.lists, listErr = newLists(&g.o, g.log)
+	g.credentials, credErr = newCredentials(&g.o, g.log)
+	if err := errors.Join(g.o.Validate(), listErr, credErr); err != nil {
+		return nil, err
+	}
+	g.bans = newBans(g.o.Ban, cfg.Trusted, g.log)
+	g.rates = newRates(&g.o)
+	g.connections = newConnections(g.o.Connections, g.o.ClientConnections, cfg.Trusted)
+	g.pressure = newPressure(&g.o, g.log)
+	g.ledger = newLedger(&g.o, g.begins)
+	g.register(cfg.Metrics)
+	return g, nil
+}
+
+// Wrap puts around a ladder what of the gate has to do with answers: the cookie
+// that keeps a token, the pace of downloads, and a look at playlists, which say
+// what belongs together.
+func (g *Gate) Wrap(next proxy.Handler) proxy.Handler { return newWrap(next, &g.o, g.streams) }
+
+// Run implements proxy.Part.
+func (g *Gate) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	wg.Go(func() { g.lists.run(ctx) })
+	wg.Go(func() { g.pressure.run(ctx) })
+	wg.Go(func() { g.credentials.run(ctx) })
+	if g.o.Cluster == "sum" {
+		wg.Go(func() { g.ledger.share(ctx, g.peers, rand.Uint64()) })
+	}
+	tick := time.NewTicker(sampleEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			wg.Wait()
+			return nil
+		case now := <-tick.C:
+			g.ledger.sample(now)
+		}
+	}
+}
+
+// Ready implements proxy.Part.
+func (g *Gate) Ready() error { return errors.Join(g.pressure.ready(), g.credentials.ready()) }
+
+// Accept implements proxy.Admitter.
+func (g *Gate) Accept(a netip.Addr) (leave func(), err error) {
+	if err = g.bans.check(a, time.Now()); err == nil {
+		leave, err = g.connections.enter(a)
+	}
+	return leave, g.counted(err)
+}
+
+// Check implements proxy.Admitter.
+func (g *Gate) Check(ctx context.Context, v *proxy.Viewer) error {
+	now := time.Now()
+	err := g.check(ctx, v, now)
+	if errors.Is(err, errBadCredentials) {
+		g.bans.offend(v.Addr.Addr(), proxy.Unauthorized, now)
+	}
+	return g.counted(err)
+}
+
+func (g *Gate) check(ctx context.Context, v *proxy.Viewer, now time.Time) error {
+	if v.Peer {
+		return nil
+	}
+	if err := g.bans.check(v.Addr.Addr(), now); err != nil { // by its own address, behind a load balancer
+		return err
+	}
+	if err := g.lists.check(v.Addr.Addr()); err != nil {
+		return err
+	}
+	if a := client(v.Addr.Addr()); g.rates != nil && !g.ledger.knows(a) {
+		if err := g.rates.full(a, now); err != nil {
+			return err
+		}
+	}
+	return g.credentials.check(ctx, v, now)
+}
+
+// Admit implements proxy.Admitter.
+func (g *Gate) Admit(_ context.Context, v *proxy.Viewer) (proxy.Ticket, error) {
+	if v.Peer {
+		return free{}, nil
+	}
+	p, err := g.ledger.admit(g.identify(v), time.Now())
+	if err != nil {
+		return nil, g.counted(err)
+	}
+	return p, nil
+}
+
+// begins is asked of each viewer for whom there is room, once.
+func (g *Gate) begins(a netip.Addr) error {
+	if err := g.pressure.check(); err != nil {
+		return err
+	}
+	return g.rates.take(a, time.Now())
+}
+
+// Offend implements proxy.Admitter.
+func (g *Gate) Offend(a netip.Addr, r proxy.Reason) { g.bans.offend(a, r, time.Now()) }
+
+// identify says what a viewer is counted by.
+func (g *Gate) identify(v *proxy.Viewer) identity {
+	id := identity{client: client(v.Addr.Addr()), stream: v.Path, subject: v.Subject, class: v.Class}
+	if c, ok := v.Grant.(*grant); ok {
+		id.max = c.max
+	}
+	if v.Protocol != "http" {
+		return id
+	}
+	id.key.subject = v.Subject
+	if v.Subject == "" {
+		id.key.addr = id.client
+	}
+	stream, single := g.streams.of(v.Path)
+	id.key.stream = stream
+	if single { // or a part of a stream that is being watched
+		id.key.stream = g.streams.around(v.Path)
+		if !g.ledger.watches(id.key) {
+			id.key.stream = stream
+		}
+	}
+	id.stream = id.key.stream
+	id.rate = withOverhead(g.streams.rate(id.stream, v.Path))
+	return id
+}

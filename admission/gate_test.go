@@ -1,0 +1,200 @@
+package admission
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"weir/proxy"
+)
+
+// TestExactly has a thousand viewers come at once where there are a hundred
+// places, again and again, and give them back in every way there is.
+func TestExactly(t *testing.T) {
+	g := gateOf(t, "-admission.viewers=100", "-admission.window=1s")
+	for round := range 5 {
+		synctest.Test(t, func(t *testing.T) {
+			var in, out atomic.Int64
+			var wg sync.WaitGroup
+			tickets := make(chan proxy.Ticket, 1000)
+			for n := range 1000 {
+				protocol, path := "rtsp", fmt.Sprintf("/cam%d", n%7)
+				if n%3 == 0 {
+					protocol, path = "http", path+"/index.m3u8"
+				}
+				wg.Go(func() {
+					ticket, err := g.admit(viewer(protocol, path, n))
+					switch {
+					case err == nil:
+						in.Add(1)
+						tickets <- ticket
+					case reason(err) == proxy.Full:
+						out.Add(1)
+					default:
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			if in.Load() != 100 || out.Load() != 900 {
+				t.Fatalf("round %d: %d in and %d refused, want 100 and 900", round, in.Load(), out.Load())
+			}
+			close(tickets)
+			for ticket := range tickets { // all at once, some by two who both notice that the viewer has gone
+				wg.Go(ticket.Close)
+				wg.Go(ticket.Close)
+			}
+			wg.Wait()
+			time.Sleep(time.Second) // those over HTTP have gone when they have not been seen for the window
+			g.ledger.sample(time.Now())
+			if s := g.ledger.status(); s.Viewers != 0 || s.Clients != 0 || s.Streams != 0 || s.Needed != 0 {
+				t.Fatalf("round %d: left behind: %+v", round, s)
+			}
+		})
+	}
+}
+
+// TestManyRequestsAreOneViewer is a player of HLS with a thousand segments.
+func TestManyRequestsAreOneViewer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := gateOf(t, "-admission.viewers=2", "-admission.window=30s")
+		f := func(path string, n int, want proxy.Reason) {
+			t.Helper()
+			ticket, err := g.admit(viewer("http", path, n))
+			if reason(err) != want {
+				t.Fatalf("%s for %d: %v, want %q", path, n, err, want)
+			}
+			if err == nil {
+				ticket.Close()
+			}
+		}
+		for i := range 1000 {
+			f(fmt.Sprintf("/cam/%d.ts", i), 1, "")
+			time.Sleep(10 * time.Second)
+		}
+		f("/cam/index.m3u8", 2, "")
+		f("/cam/index.m3u8", 3, proxy.Full)
+		f("/other/index.m3u8", 2, proxy.Full)
+		f("/cam/film.mp4", 1, "") // of a stream that is being watched
+		time.Sleep(30 * time.Second)
+		f("/other/index.m3u8", 2, "")
+		f("/cam/index.m3u8", 3, "")
+		f("/cam/index.m3u8", 1, proxy.Full)
+	})
+}
+
+// TestOpenRequestKeepsItsViewer is a playlist that is held back for longer than
+// the window, or a player that has paused a download.
+func TestOpenRequestKeepsItsViewer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := gateOf(t, "-admission.viewers=1")
+		ticket, err := g.admit(viewer("http", "/cam/index.m3u8", 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		if _, err := g.admit(viewer("http", "/cam/index.m3u8", 2)); reason(err) != proxy.Full {
+			t.Errorf("another one: %v, want full", err)
+		}
+		ticket.Close()
+		time.Sleep(30 * time.Second)
+		if _, err := g.admit(viewer("http", "/cam/index.m3u8", 2)); err != nil {
+			t.Errorf("another one, later: %v", err)
+		}
+	})
+}
+
+func TestLimits(t *testing.T) {
+	type ask struct {
+		protocol, path string
+		client         int
+		subject, class string
+		want           proxy.Reason
+	}
+	f := func(flags []string, asks ...ask) {
+		t.Helper()
+		g := gateOf(t, flags...)
+		for i, a := range asks {
+			v := viewer(a.protocol, a.path, a.client)
+			v.Subject, v.Class = a.subject, a.class
+			if _, err := g.Admit(t.Context(), v); reason(err) != a.want {
+				t.Errorf("%v, %d: %+v: %v", flags, i, a, err)
+			}
+		}
+	}
+	f([]string{"-admission.per-client=2"},
+		ask{"rtsp", "/a", 1, "", "", ""}, ask{"http", "/a/x.m3u8", 1, "", "", ""}, ask{"http", "/a/y.ts", 1, "", "", ""},
+		ask{"rtsp", "/a", 1, "", "", proxy.TooMany}, ask{"http", "/b/x.m3u8", 1, "", "", proxy.TooMany}, ask{"rtsp", "/a", 2, "", "", ""})
+	f([]string{"-admission.per-stream=2"}, // a stream is one over RTSP and HTTP
+		ask{"rtsp", "/a", 1, "", "", ""}, ask{"http", "/a/x.m3u8", 2, "", "", ""}, ask{"rtsp", "/a", 3, "", "", proxy.Full},
+		ask{"rtsp", "/b", 3, "", "", ""})
+	f([]string{"-admission.per-subject=2"},
+		ask{"rtsp", "/a", 1, "ann", "", ""}, ask{"http", "/b/x.m3u8", 2, "ann", "", ""}, ask{"http", "/b/x.m3u8", 3, "ann", "", ""},
+		ask{"rtsp", "/a", 4, "ann", "", proxy.TooMany}, ask{"rtsp", "/a", 4, "bob", "", ""}, ask{"rtsp", "/a", 4, "", "", ""})
+	f([]string{"-admission.viewers=10", "-admission.class=gold=100,bronze=20"},
+		ask{"rtsp", "/a", 1, "", "bronze", ""}, ask{"rtsp", "/a", 2, "", "", ""}, ask{"rtsp", "/a", 3, "", "", proxy.Full},
+		ask{"rtsp", "/a", 3, "", "bronze", proxy.Full}, ask{"rtsp", "/a", 3, "", "nobody's", proxy.Full}, ask{"rtsp", "/a", 3, "", "gold", ""})
+}
+
+func TestGrantLimitsItsSubject(t *testing.T) {
+	g := gateOf(t)
+	one := func(n int) *proxy.Viewer {
+		v := viewer("rtsp", "/a", n)
+		v.Subject, v.Grant = "ann", &grant{subject: "ann", max: 1}
+		return v
+	}
+	ticket, err := g.Admit(t.Context(), one(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.Admit(t.Context(), one(2)); reason(err) != proxy.TooMany {
+		t.Errorf("the second one: %v, want too many", err)
+	}
+	ticket.Close()
+	if _, err := g.Admit(t.Context(), one(2)); err != nil {
+		t.Errorf("after the first has left: %v", err)
+	}
+}
+
+func TestPeersAreNotCounted(t *testing.T) {
+	g := gateOf(t, "-admission.viewers=1")
+	for range 3 {
+		v := viewer("rtsp", "/a", 1)
+		v.Peer = true
+		ticket, err := g.admit(v)
+		if err != nil || ticket.Declare(1<<40) != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := g.ledger.status(); s.Viewers != 0 {
+		t.Errorf("%d viewers", s.Viewers)
+	}
+}
+
+// TestTableOfViewersIsBounded fills it with viewers who come once.
+func TestTableOfViewersIsBounded(t *testing.T) {
+	g := gateOf(t)
+	for n := range maxWeb + 1000 {
+		ticket, err := g.Admit(t.Context(), viewer("http", "/x/index.m3u8", n))
+		if err != nil {
+			t.Fatal(n, err)
+		}
+		ticket.Close()
+	}
+	if s := g.ledger.status(); s.Viewers != maxWeb || s.Clients != maxWeb {
+		t.Errorf("%d viewers, %d clients, want %d", s.Viewers, s.Clients, maxWeb)
+	}
+}
+
+func TestRefusalsAreCounted(t *testing.T) {
+	g := gateOf(t, "-admission.viewers=1")
+	for n := range 3 {
+		g.Admit(t.Context(), viewer("rtsp", "/a", n)) //nolint:errcheck // counted
+	}
+	if n := g.Status().(status).Refused[proxy.Full]; n != 2 {
+		t.Errorf("%d refused, want 2", n)
+	}
+}

@@ -1,0 +1,9 @@
+package admission
+
+import (
+	"testing"
+
+	"weir/proxy/proxytest"
+)
+
+func TestMain(m *testing.M) { proxytest.Main(m) }
