@@ -134,7 +134,14 @@ func (g *Gate) Admit(_ context.Context, v *proxy.Viewer) (proxy.Ticket, error) {
 	if v.Peer {
 		return free{}, nil
 	}
-	p, err := g.ledger.admit(g.identify(v), time.Now())
+	id := g.identify(v)
+	if p := g.ledger.known(id.key); p != nil {
+		return p, nil
+	}
+	if v.Protocol == "http" {
+		id.rate = withOverhead(g.streams.rate(id.stream, v.Path))
+	}
+	p, err := g.ledger.admit(id, time.Now())
 	if err != nil {
 		return nil, g.counted(err)
 	}
@@ -174,6 +181,5 @@ func (g *Gate) identify(v *proxy.Viewer) identity {
 		}
 	}
 	id.stream = id.key.stream
-	id.rate = withOverhead(g.streams.rate(id.stream, v.Path))
 	return id
 }

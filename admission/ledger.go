@@ -45,6 +45,20 @@ func newLedger(o *Options, begin func(netip.Addr) error) *ledger {
 	return l
 }
 
+// known is the place of a viewer over HTTP who is in; nil for none.
+func (l *ledger) known(k webKey) *place {
+	if k == (webKey{}) {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.web[k]
+	if p != nil {
+		l.wake(p)
+	}
+	return p
+}
+
 // admit finds a viewer's place, or takes one.
 func (l *ledger) admit(id identity, now time.Time) (*place, error) {
 	l.mu.Lock()

@@ -200,8 +200,8 @@ func TestPaceThroughForward(t *testing.T) {
 		c := onPipes(t, wrapped(fwd.ServeHTTP, Options{Pace: 8 * perSecond}), http2)
 		start := time.Now()
 		n, err := io.Copy(io.Discard, getFrom(t, c, "/film").Body)
-		if took := time.Since(start).Seconds(); n != size || err != nil || took < 1.3 || took > 4 {
-			t.Errorf("http2 %v: %d bytes, %v after %.2f s, want 1.5 s", http2, n, err, took)
+		if took := time.Since(start).Seconds(); n != size || err != nil || took < 1.3 {
+			t.Errorf("http2 %v: %d bytes, %v after %.2f s, want 1.5 s or more", http2, n, err, took)
 		}
 	}
 	f(false)
@@ -332,7 +332,7 @@ func TestPaceFile(t *testing.T) {
 		if sha256.Sum256(b) != sha256.Sum256(content[from:to]) || err != nil {
 			t.Errorf("Range %q: %d bytes, %v", ranges, len(b), err)
 		}
-		if want := float64(max(0, to-from-burst)) / perSecond; took < 0.95*want-paceBeat.Seconds() || took > want+3 {
+		if want := float64(max(0, to-from-burst)) / perSecond; took < 0.95*want-paceBeat.Seconds() {
 			t.Errorf("Range %q: in %.2f s, want %.2f s", ranges, took, want)
 		}
 	}

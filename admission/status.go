@@ -60,10 +60,16 @@ type status struct {
 	Sent        proxy.BitRate           `json:"sent_bits_per_second"`
 	Refused     map[proxy.Reason]uint64 `json:"refused_total"`
 	Connections int                     `json:"connections"`
-	Watched     int                     `json:"watched_addresses"` // for a ban
 	Banned      int                     `json:"banned_addresses"`
+	Tables      map[string]table        `json:"tables"`
 	Pressure    any                     `json:"pressure"`
 	Others      *others                 `json:"other_edges,omitempty"`
+}
+
+// A table is one that viewers can make grow, and how far.
+type table struct {
+	Entries int `json:"entries"`
+	Most    int `json:"most"`
 }
 
 // others is what the other edges of the cluster have.
@@ -77,7 +83,20 @@ type others struct {
 func (g *Gate) Status() any {
 	s := g.ledger.status()
 	s.Connections, _ = g.connections.len()
-	s.Watched, s.Banned = g.bans.len()
+	var watched int
+	watched, s.Banned = g.bans.len()
+	folders, variants := g.streams.size()
+	s.Tables = map[string]table{
+		"viewers over http":    {s.HTTP, maxWeb},
+		"addresses for a ban":  {watched, maxBans},
+		"addresses banned":     {s.Banned, maxBans},
+		"addresses with rates": {g.rates.len(), maxRates},
+		"folders of playlists": {folders, maxFolders},
+		"variants":             {variants, maxVariants},
+	}
+	if g.credentials != nil {
+		s.Tables["verified credentials"] = table{g.credentials.known.len(), maxVerified}
+	}
 	s.Pressure = g.pressure.status()
 	g.refusals.mu.Lock()
 	defer g.refusals.mu.Unlock()

@@ -94,6 +94,24 @@ func TestUploadThatStopsIsClosed(t *testing.T) {
 }
 
 // Slow viewers of endless bodies hold a buffer each, not what the origin sends.
+func TestUploadThatTricklesIsClosed(t *testing.T) {
+	e := startEdge(t, newHandler(t, upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+	}), 200*time.Millisecond), false)
+	c := e.raw(t)
+	fmt.Fprint(c, "POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 10000\r\n\r\n")
+	began := time.Now()
+	for range 500 {
+		if _, err := c.Write([]byte("x")); err != nil {
+			break
+		}
+		pause(t, 10*time.Millisecond)
+	}
+	if took := time.Since(began); took > 4*time.Second {
+		t.Errorf("a byte now and then was taken for %v", took)
+	}
+}
+
 func TestSlowViewersHoldABuffer(t *testing.T) {
 	const viewers = 50
 	done := make(chan int64, viewers)

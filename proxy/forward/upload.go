@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"sync"
@@ -13,15 +14,24 @@ import (
 // connection is not worth keeping; net/http has the same bound.
 const maxDrain = 256 << 10
 
-// An upload is a request's body. Each read has a deadline of its own. The
-// transport may be reading when the handler returns.
+// minUpload is how many bytes a second a viewer has to send while he is waited
+// for: who sends one now and then keeps within every deadline.
+const minUpload = 1 << 10
+
+var errTrickle = errors.New("body comes too slowly")
+
+// An upload is a request's body. Each read has a deadline of its own, and for
+// each lag's worth of waiting something has to come. The transport may be reading
+// when the handler returns.
 type upload struct {
 	io.ReadCloser
 	rc  *http.ResponseController
 	lag time.Duration
 
-	turn sync.Mutex // held while reading, by the transport or by drain
-	err  error      // how the body ended
+	turn   sync.Mutex    // held while reading, by the transport or by drain
+	err    error         // how the body ended
+	waited time.Duration // for the viewer, since it was last looked at what came
+	came   int           // meanwhile, in bytes
 
 	mu    sync.Mutex
 	ended bool // the deadlines are net/http's again
@@ -34,8 +44,12 @@ func (u *upload) Read(b []byte) (int, error) {
 	if u.err != nil {
 		return 0, u.err
 	}
-	u.deadline(time.Now().Add(u.lag))
+	began := time.Now()
+	u.deadline(began.Add(u.lag))
 	n, err := u.ReadCloser.Read(b)
+	if err == nil && u.trickles(time.Since(began), n) {
+		err = errTrickle
+	}
 	if err == nil || err == io.EOF {
 		u.deadline(time.Time{})
 	} else { // the deadline stays for net/http, which tries again
@@ -43,6 +57,17 @@ func (u *upload) Read(b []byte) (int, error) {
 	}
 	u.err = err
 	return n, err
+}
+
+// trickles counts what came in a time, and reports whether that is too little.
+func (u *upload) trickles(d time.Duration, n int) bool {
+	u.waited, u.came = u.waited+d, u.came+n
+	if u.waited < u.lag {
+		return false
+	}
+	little := float64(u.came) < u.waited.Seconds()*minUpload
+	u.waited, u.came = 0, 0
+	return little
 }
 
 func (u *upload) deadline(at time.Time) {

@@ -12,6 +12,10 @@ import (
 // net/http has no such limit, handlers have theirs.
 const maxStall = 30 * time.Second
 
+// minTaken is how many bytes he has to take until such a deadline, the first of
+// which leaves half of maxStall: about 1 KB/s, less than any media has.
+const minTaken = 16 << 10
+
 // answerAll answers the requests that b begins with, up to the first one that
 // net/http is to have. An error is the end of the connection.
 func (c *quickConn) answerAll(b []byte) (done int, err error) {
@@ -51,8 +55,8 @@ func (c *quickConn) answer(b []byte) (n int, err error) {
 	return n, c.write(h)
 }
 
-// write sends an answer. It fails when the viewer takes nothing for too long;
-// not when it is slow.
+// write sends an answer. It fails when the viewer takes next to nothing for too
+// long; not when it is slow.
 func (c *quickConn) write(h *proxy.Hit) (err error) {
 	c.vec = append(append(c.vec[:0], h.Header), h.Body...)
 	c.out = c.vec
@@ -63,7 +67,7 @@ func (c *quickConn) write(h *proxy.Hit) (err error) {
 		n, err = c.out.WriteTo(c.Conn)
 		c.sent(int(n))
 		sent += n
-		more = n > 0 && errors.Is(err, os.ErrDeadlineExceeded)
+		more = n >= minTaken && errors.Is(err, os.ErrDeadlineExceeded)
 	}
 	h.Done(max(sent, 0))
 	c.answered = time.Now()

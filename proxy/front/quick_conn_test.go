@@ -221,9 +221,9 @@ func TestQuickIdle(t *testing.T) {
 // stalled asks twice for a large answer, of which read takes as much as it
 // likes; it returns when the connection was closed since read began, and how
 // much of the second body was sent.
-func stalled(t *testing.T, read func(c *client)) (closed time.Duration, sent int64) {
+func stalled(t *testing.T, size int, read func(c *client)) (closed time.Duration, sent int64) {
 	synctest.Test(t, func(t *testing.T) {
-		e := &echo{size: 1000}
+		e := &echo{size: size}
 		d := openPipes(t, ladder{}, handler(e))
 		c := d.viaHTTP(t, get)
 		c.response()
@@ -239,23 +239,33 @@ func stalled(t *testing.T, read func(c *client)) (closed time.Duration, sent int
 	return closed, sent
 }
 
-// Nobody holds a quick answer for ever, and nobody is cut for being slow.
+// Nobody holds a quick answer for ever, and nobody is cut for being slow, unless
+// it is for the sake of it.
 func TestQuickStall(t *testing.T) {
-	if d, sent := stalled(t, func(*client) {}); d != maxStall || sent != 0 {
+	if d, sent := stalled(t, 1000, func(*client) {}); d != maxStall || sent != 0 {
 		t.Errorf("reading nothing: closed after %v, %d bytes sent; want %v", d, sent, maxStall)
 	}
-	const reads = 100
+	trickle := func(c *client) {
+		for range 100 {
+			pass(5 * time.Second)
+			c.Read(make([]byte, 2)) //nolint:errcheck // until it is closed
+		}
+	}
+	if d, sent := stalled(t, 1000, trickle); d < 100*5*time.Second || sent > 20 {
+		t.Errorf("reading 2 bytes now and then: %d bytes sent, %v", sent, d)
+	}
+	const reads, size = 100, 4 << 20
 	total := 0
 	slowly := func(c *client) {
 		for range reads {
-			pass(maxStall - time.Second)
-			n, _ := c.Read(make([]byte, 2))
+			pass(maxStall/2 - time.Second)
+			n, _ := io.ReadFull(c, make([]byte, minTaken))
 			total += n
 		}
 	}
-	d, sent := stalled(t, slowly)
-	want := int64(total - len("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\nContent-Type: text/plain\r\n\r\n"))
-	if gone := d - reads*(maxStall-time.Second); sent != want || gone > 2*maxStall {
+	d, sent := stalled(t, size, slowly)
+	want := int64(total - len(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\nContent-Type: text/plain\r\n\r\n", size)))
+	if gone := d - reads*(maxStall/2-time.Second); sent != want || gone > 2*maxStall || total != reads*minTaken {
 		t.Errorf("reading slowly, then no more: %d bytes sent, want %d; closed after another %v", sent, want, gone)
 	}
 }
