@@ -162,8 +162,9 @@ func TestGateHook(t *testing.T) {
 	}
 }
 
-// TestGateBrowser plays HLS in Chromium from a page below a signed prefix: the
-// address of the page has the token, and a cookie carries it to the rest.
+// TestGateBrowser plays HLS in Chromium from a signed prefix. In one the page is
+// below it, its address has the token, and a cookie carries that on; in the other
+// the page is of another origin, and playlists carry it.
 func TestGateBrowser(t *testing.T) {
 	need(t, "ffmpeg")
 	needBrowser(t)
@@ -174,15 +175,21 @@ func TestGateBrowser(t *testing.T) {
 		must(t, err)
 		must(t, os.WriteFile(filepath.Join(dir, "stored", name), text, 0o600))
 	}
-	wall := &wall{reports: make(chan namedReport, 1000), newest: map[string]*browserReport{}}
+	here := &wall{reports: make(chan namedReport, 1000), newest: map[string]*browserReport{}}
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /stored/report", wall.receive)
+	mux.HandleFunc("POST /stored/report", here.receive)
 	for _, name := range []string{"hls.min.js", "dash.all.min.js"} {
 		mux.HandleFunc("GET /stored/"+name, func(w http.ResponseWriter, r *http.Request) {
 			http.ServeFile(w, r, filepath.Join(players, name))
 		})
 	}
-	mux.Handle("/", http.FileServer(http.Dir(dir)))
+	var asked seenRequests // with a token
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(fmt.Sprint(r.URL, r.Header), "token") {
+			asked.ServeHTTP(httptest.NewRecorder(), r)
+		}
+		http.FileServer(http.Dir(dir)).ServeHTTP(w, r)
+	})
 	origin := httptest.NewServer(mux)
 	t.Cleanup(origin.Close)
 	keys := filepath.Join(dir, "keys")
@@ -190,9 +197,21 @@ func TestGateBrowser(t *testing.T) {
 	must(t, os.WriteFile(keys, secret, 0o600))
 	token, err := admission.Sign(secret, "", admission.Claim{Path: "/stored", Until: time.Now().Add(time.Hour)})
 	must(t, err)
-	edge := edgeOf(t, origin.URL, "-admission.keys", keys)
-	wall.add("hls.js", "hls", edge+"/stored/index.m3u8", 0.7)
-	browse(t, edge+"/stored/player.html?token="+token+"&"+wall.plays[0].query)
-	wall.await(t)
-	wall.plays[0].check(t, wall.newest["hls.js"])
+	cookie := edgeOf(t, origin.URL, "-admission.keys", keys)
+	query := edgeOf(t, origin.URL, "-admission.keys", keys, "-admission.carry", "query")
+	here.add("hls.js cookie", "hls", cookie+"/stored/index.m3u8", 0.7)
+	below := cookie + "/stored/player.html?token=" + token + "&" + here.plays[0].query
+	other := &wall{reports: here.reports, newest: here.newest}
+	other.add("hls.js query", "hls", query+"/stored/index.m3u8?token="+token, 0.7)
+	elsewhere := other.serve(t)
+	here.plays = append(here.plays, other.plays...)
+	browse(t, below)
+	browse(t, elsewhere)
+	here.await(t)
+	for _, p := range here.plays {
+		t.Run(p.name, func(t *testing.T) { p.check(t, here.newest[p.name]) })
+	}
+	if asked.n.Load() > 0 {
+		t.Errorf("the origin was asked %s", &asked)
+	}
 }
