@@ -118,23 +118,10 @@ func asking(v *proxy.Viewer, s *shown, query string) question {
 // watched is the path of the stream that a playlist or segment belongs to: the
 // folder, unless that is the root.
 func watched(p string) string {
-	if dir, name := path.Split(p); isPiece(name) && dir != "/" {
+	if dir, _ := path.Split(p); isPiece(p) && dir != "/" {
 		return strings.TrimSuffix(dir, "/")
 	}
 	return p
-}
-
-// isPiece reports whether a file is part of a stream. A file of MP4 may be a film
-// as well: it is a piece if it is named as segments are.
-func isPiece(name string) bool {
-	switch path.Ext(name) {
-	case ".m3u8", ".mpd", ".ts", ".m4s", ".mp", ".vtt":
-		return true
-	case ".mp4":
-		return strings.HasPrefix(name, "init") || strings.Contains(name, "_init") ||
-			strings.Contains(name, "_seg") || strings.Contains(name, "_part")
-	}
-	return false
 }
 
 // refusal adds to a refusal how the viewer may show credentials, unless the

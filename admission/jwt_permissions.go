@@ -79,15 +79,5 @@ func (m matching) allows(p string) bool {
 		return true
 	}
 	dir := path.Dir(p)
-	return isHLS(p) && dir != "/" && m.MatchString(strings.TrimPrefix(dir, "/"))
-}
-
-// isHLS reports whether a path is that of a file that belongs to the stream of
-// its folder.
-func isHLS(p string) bool {
-	switch path.Ext(p) {
-	case ".m3u8", ".ts", ".mp4", ".m4s", ".mp", ".aac", ".vtt":
-		return true
-	}
-	return false
+	return isPiece(p) && dir != "/" && m.MatchString(strings.TrimPrefix(dir, "/"))
 }

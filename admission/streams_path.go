@@ -1,6 +1,9 @@
 package admission
 
-import "strings"
+import (
+	"path"
+	"strings"
+)
 
 // A kind is what a path says of what is behind it.
 type kind int8
@@ -31,7 +34,7 @@ func kindOf(path string) kind {
 		}
 	}
 	switch string(low[:len(ext)]) {
-	case "ts", "m4s", "cmfv", "cmfa", "cmft", "aac", "ac3", "ec3", "vtt", "key", "m4f", "dash", "init":
+	case "ts", "m4s", "cmfv", "cmfa", "cmft", "aac", "ac3", "ec3", "vtt", "key", "m4f", "mp", "dash", "init":
 		return segment
 	case "m3u8", "mpd":
 		return playlist
@@ -45,6 +48,20 @@ func kindOf(path string) kind {
 		return download
 	}
 	return unnamed
+}
+
+// isPiece reports whether a file is part of the stream of its folder. A file of MP4
+// may be a film as well: it is a piece if it is named as segments are.
+func isPiece(p string) bool {
+	switch kindOf(p) {
+	case playlist, segment:
+		return true
+	case download:
+		name := path.Base(p)
+		return strings.HasSuffix(name, ".mp4") && (strings.HasPrefix(name, "init") ||
+			strings.Contains(name, "_init") || strings.Contains(name, "_seg") || strings.Contains(name, "_part"))
+	}
+	return false
 }
 
 // extension returns what stands behind the last dot of a path, "" for a folder.
