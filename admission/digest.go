@@ -2,7 +2,7 @@ package admission
 
 import (
 	"crypto/subtle"
-	"errors"
+	"net/url"
 	"strings"
 	"time"
 
@@ -10,108 +10,75 @@ import (
 	"weir/proxy/wire"
 )
 
-// maxDigest bounds the header, in bytes.
-const maxDigest = 2 << 10
-
-// digest verifies v.Authorization, which is for Digest. A refusal carries its own
-// challenges where a new nonce alone is what is missing.
+// digest verifies v.Authorization, which is for Digest. Its refusals carry their
+// challenges: a nonce that is ours and right but too old is said to be only that
+// (RFC 2617 §3.2.1, stale), so that players ask again without asking their user.
+//
+// Within a nonce's life whoever hears it may send the same request again from the
+// same address: counting uses would need memory for each nonce.
 func (u *users) digest(v *proxy.Viewer, now time.Time) (*grant, error) {
+	g, stale, why := u.proven(v, now)
+	if why == "" {
+		return g, nil
+	}
+	more := ""
+	if stale {
+		more = ", stale=true"
+	}
+	r := refuse(proxy.Unauthorized, why)
+	r.Challenges = u.ask(v.Protocol, now, v.Addr.Addr(), more)
+	return nil, r
+}
+
+// proven is whose digest it is, or why it is nobody's.
+func (u *users) proven(v *proxy.Viewer, now time.Time) (g *grant, stale bool, why string) {
+	list := u.file.get()
+	if !list.anyDigest {
+		return nil, false, "digest, which nobody can use"
+	}
 	d, err := parseDigest(v.Authorization)
 	if err != nil {
-		return nil, &proxy.Refusal{Reason: proxy.Unauthorized, Err: err}
+		return nil, false, err.Error()
 	}
 	genuine, fresh := u.nonces.look(d["nonce"], now, v.Addr.Addr())
 	switch {
-	case d["realm"] != u.realm, d["algorithm"] != "" && !strings.EqualFold(d["algorithm"], "MD5"), d["qop"] != "" && d["qop"] != "auth":
-		return nil, refuse(proxy.Unauthorized, "digest of another kind")
+	case d["realm"] != u.realm:
+		return nil, false, "digest for another realm"
 	case !genuine:
-		return nil, refuse(proxy.Unauthorized, "digest with a nonce that is not ours")
-	case !names(d["uri"], v):
-		return nil, refuse(proxy.Unauthorized, "digest for another path")
+		return nil, false, "digest with a nonce that is not ours, or another viewer's"
+	case !digestNames(d["uri"], v):
+		return nil, false, "digest for another path"
 	}
-	who := u.file.get().byName[d["username"]]
-	ha1 := strings.Repeat("0", 32) // nobody's
+	who := list.byName[d["username"]]
+	ha1 := strings.Repeat("0", 32) // for names that are not there, so that they take as long
 	if who != nil && who.ha1 != "" {
 		ha1 = who.ha1
 	}
 	right := subtle.ConstantTimeCompare([]byte(d.response(ha1, v.Method)), []byte(strings.ToLower(d["response"]))) == 1
 	switch {
 	case !right || who == nil || who.ha1 == "":
-		return nil, refuse(proxy.Unauthorized, "wrong digest")
+		return nil, false, "wrong digest"
 	case !fresh:
-		r := refuse(proxy.Unauthorized, "nonce too old")
-		r.Challenges = u.ask(v.Protocol, now, v.Addr.Addr(), ", stale=true")
-		return nil, r
+		return nil, true, "nonce too old"
 	}
-	return who.grant, nil
+	return who.grant, false, ""
 }
 
-// names reports whether a digest's uri is for what v asks for. Players write what
-// they ask for, or its base, as a whole URL or as a path (RFC 2617 §3.2.2.5; VLC
-// writes the base in SETUP): all of that has one canonical path.
-func names(uri string, v *proxy.Viewer) bool {
-	path, _, err := proxy.RequestTarget(&wire.Request{Method: v.Method, URL: uri})
-	return err == nil && uri != "" && path == v.Path
-}
-
-// A digestHeader is the parameters of Authorization.
-type digestHeader map[string]string
-
-// response is RFC 2617 §3.2.2.1, without qop as RFC 2069 §2.1.2.
-func (d digestHeader) response(ha1, method string) string {
-	ha2 := md5Hex(method + ":" + d["uri"])
-	if d["qop"] == "" {
-		return md5Hex(ha1 + ":" + d["nonce"] + ":" + ha2)
+// digestNames reports whether a digest's uri is for what v asks for. It may be a
+// path or a whole URL, of whatever host, and in SETUP that of the track or of what
+// it belongs to, as VLC has it: all of these have one canonical path.
+func digestNames(uri string, v *proxy.Viewer) bool {
+	if uri == "" || uri == "*" {
+		return false
 	}
-	return md5Hex(strings.Join([]string{ha1, d["nonce"], d["nc"], d["cnonce"], d["qop"], ha2}, ":"))
-}
-
-// parseDigest is strict: what two readers could take for two things it refuses.
-func parseDigest(s string) (digestHeader, error) {
-	scheme, rest, _ := strings.Cut(s, " ")
-	if !strings.EqualFold(scheme, "Digest") || len(s) > maxDigest {
-		return nil, errors.New("not a digest, or too long")
+	if v.Protocol != "http" {
+		path, _, err := proxy.RequestTarget(&wire.Request{Method: v.Method, URL: uri})
+		return err == nil && path == v.Path
 	}
-	d := digestHeader{}
-	for rest = strings.Trim(rest, " \t"); rest != ""; {
-		name, after, ok := strings.Cut(rest, "=")
-		name = strings.ToLower(strings.TrimRight(name, " \t"))
-		if _, twice := d[name]; !ok || twice || name == "" || strings.ContainsAny(name, "\",\\ \t") {
-			return nil, errors.New("malformed digest")
-		}
-		value, after, ok := digestValue(strings.TrimLeft(after, " \t"))
-		if !ok {
-			return nil, errors.New("malformed digest")
-		}
-		d[name] = value
-		if after = strings.TrimLeft(after, " \t"); after != "" && after[0] != ',' {
-			return nil, errors.New("malformed digest")
-		}
-		rest = strings.TrimLeft(after, ", \t")
+	u, err := url.ParseRequestURI(uri) // as net/http does: "//a/b" is a path here
+	if err != nil || u.Opaque != "" {
+		return false
 	}
-	return d, nil
-}
-
-// digestValue reads a token or a quoted string (RFC 9110 §5.6.4).
-func digestValue(s string) (value, rest string, ok bool) {
-	if !strings.HasPrefix(s, `"`) {
-		i := strings.IndexAny(s, ", \t")
-		if i < 0 {
-			i = len(s)
-		}
-		return s[:i], s[i:], !strings.ContainsAny(s[:i], `"\`)
-	}
-	var b strings.Builder
-	for i := 1; i < len(s); i++ {
-		switch s[i] {
-		case '"':
-			return b.String(), s[i+1:], true
-		case '\\':
-			if i++; i == len(s) {
-				return "", "", false
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return "", "", false
+	path, err := proxy.CleanPath(u.EscapedPath())
+	return err == nil && path == v.Path
 }

@@ -1,178 +1,147 @@
 package admission
 
 import (
-	"context"
 	"crypto/md5"
-	"crypto/rand"
-	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"runtime"
+	"strconv"
 	"strings"
-	"sync/atomic"
-	"time"
 
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/bcrypt"
-	"golang.org/x/sync/singleflight"
-
-	"weir/proxy"
 )
 
 const (
-	// maxPassword is in bytes, as maxBcrypt, behind which bcrypt would not look.
+	// maxPassword is in bytes, as maxBcrypt, behind which bcrypt does not look.
 	maxPassword = 1024
 	maxBcrypt   = 72
-	// maxHashing is how long somebody may wait for his turn.
-	maxHashing = 10 * time.Second
-	// maxWaiting is how many may wait for a hash to be computed.
-	maxWaiting = 64
-	// Bounds of argon2id: KiB of memory, rounds, and lanes.
-	maxArgonMemory, maxArgonTime, maxArgonThreads = 256 << 10, 16, 16
+	// maxBcryptCost makes each password take 2 s or more.
+	maxBcryptCost = 15
+	// Bounds of argon2id: memory in KiB, which each that is computed at once takes, and
+	// rounds and lanes.
+	maxArgonMemory, maxArgonTime, maxArgonLanes = 256 << 10, 16, 16
 )
 
 // A passwordHash is what is kept of a password.
 type passwordHash interface {
 	matches(password string) bool
-	cost() int // about, in µs
+	cost() int // roughly in µs; 0 if it is not worth while to wait for or to remember
 }
 
-type bcryptHash []byte
+// nobodys compares as another, and is never right.
+type nobodys struct{ passwordHash }
 
-func (h bcryptHash) matches(password string) bool {
-	return bcrypt.CompareHashAndPassword(h, []byte(password[:min(len(password), maxBcrypt)])) == nil && len(password) <= maxBcrypt
+func (h nobodys) matches(password string) bool {
+	h.passwordHash.matches(password)
+	return false
 }
 
-func (h bcryptHash) cost() int {
-	n, _ := bcrypt.Cost(h) // it was asked when the file was read
-	return 50 << n
+// A bcryptHash is bcrypt's, of at most 72 bytes: a longer password that is right
+// so far is not right, and takes as long to say so.
+type bcryptHash struct {
+	text   []byte
+	rounds int // 2 to this power
 }
 
-// An argonHash is argon2id (RFC 9106).
+func (h *bcryptHash) matches(password string) bool {
+	seen := password[:min(len(password), maxBcrypt)]
+	return bcrypt.CompareHashAndPassword(h.text, []byte(seen)) == nil && len(password) <= maxBcrypt
+}
+
+func (h *bcryptHash) cost() int { return 50 << h.rounds }
+
+// An argonHash is argon2id's (RFC 9106).
 type argonHash struct {
 	memory, time uint32
-	threads      uint8
+	lanes        uint8
 	salt, sum    []byte
 }
 
 func (h *argonHash) matches(password string) bool {
-	sum := argon2.IDKey([]byte(password), h.salt, h.time, h.memory, h.threads, uint32(len(h.sum)))
+	sum := argon2.IDKey([]byte(password), h.salt, h.time, h.memory, h.lanes, uint32(len(h.sum)))
 	return subtle.ConstantTimeCompare(sum, h.sum) == 1
 }
 
-func (h *argonHash) cost() int { return int(h.memory * h.time) }
+func (h *argonHash) cost() int { return 1 + int(h.memory*h.time) }
 
-// A digestHash is htdigest's.
+// A digestHash is htdigest's: MD5 over what is before the password and that.
 type digestHash struct{ before, ha1 string }
 
 func (h digestHash) matches(password string) bool {
 	return subtle.ConstantTimeCompare([]byte(md5Hex(h.before+password)), []byte(h.ha1)) == 1
 }
 
-func (h digestHash) cost() int { return 1 }
+func (h digestHash) cost() int { return 0 }
 
 func md5Hex(s string) string {
 	sum := md5.Sum([]byte(s))
 	return hex.EncodeToString(sum[:])
 }
 
-// parseHash reads what is behind a name.
-func parseHash(s, realm string) (passwordHash, error) {
+// parsePasswordHash reads what htpasswd -B writes, or argon2id.
+func parsePasswordHash(s string) (passwordHash, error) {
+	var kind string
 	switch {
 	case strings.HasPrefix(s, "$2a$"), strings.HasPrefix(s, "$2b$"), strings.HasPrefix(s, "$2y$"):
-		if _, err := bcrypt.Cost([]byte(s)); err != nil || len(s) != 60 {
-			return nil, errors.New("not a whole hash of bcrypt")
-		}
-		return bcryptHash(s), nil
+		return parseBcrypt(s)
 	case strings.HasPrefix(s, "$argon2id$"):
 		return parseArgon(s)
-	case strings.Count(s, ":") == 1 && s[0] != '$':
-		return nil, fmt.Errorf("a line of htdigest for another realm than %q (see -admission.realm)", realm)
+	case strings.HasPrefix(s, "$argon2"):
+		kind = "another argon2 than argon2id"
+	case strings.HasPrefix(s, "$apr1$"), strings.HasPrefix(s, "$1$"):
+		kind = "MD5"
+	case strings.HasPrefix(s, "{SHA"), strings.HasPrefix(s, "{SSHA"):
+		kind = "SHA1"
+	case strings.HasPrefix(s, "$5$"), strings.HasPrefix(s, "$6$"):
+		kind = "crypt"
+	default:
+		kind = "no hash that is known"
 	}
-	return nil, errors.New("neither bcrypt (htpasswd -B), argon2id, nor a line of htdigest")
+	return nil, fmt.Errorf("has %s: use htpasswd -B (bcrypt), argon2id or htdigest", kind)
+}
+
+func parseBcrypt(s string) (passwordHash, error) {
+	const alphabet = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+	if len(s) != 60 || s[6] != '$' || strings.Trim(s[7:], alphabet) != "" {
+		return nil, errors.New("has bcrypt of another form than $2y$10$ and 53 characters")
+	}
+	cost, err := bcrypt.Cost([]byte(s))
+	if err != nil || cost > maxBcryptCost {
+		return nil, fmt.Errorf("has bcrypt of a cost that is not from %d to %d", bcrypt.MinCost, maxBcryptCost)
+	}
+	return &bcryptHash{[]byte(s), cost}, nil
 }
 
 // parseArgon reads $argon2id$v=19$m=65536,t=3,p=4$salt$hash.
 func parseArgon(s string) (passwordHash, error) {
-	h := &argonHash{}
 	f := strings.Split(s, "$")
 	if len(f) != 6 || f[2] != "v=19" {
-		return nil, errors.New("not a hash of argon2id, version 19")
+		return nil, errors.New("has argon2id of another form than $argon2id$v=19$m=65536,t=3,p=4$salt$hash")
 	}
-	if _, err := fmt.Sscanf(f[3], "m=%d,t=%d,p=%d", &h.memory, &h.time, &h.threads); err != nil ||
-		h.memory < 8 || h.memory > maxArgonMemory || h.time < 1 || h.time > maxArgonTime || h.threads < 1 || h.threads > maxArgonThreads {
-		return nil, fmt.Errorf("argon2id with other than m up to %d, t and p up to %d", maxArgonMemory, maxArgonTime)
+	p := strings.Split(f[3], ",")
+	if len(p) != 3 {
+		return nil, errors.New("has argon2id with other than m, t and p")
 	}
-	var saltErr, sumErr error
-	h.salt, saltErr = base64.RawStdEncoding.DecodeString(f[4])
-	h.sum, sumErr = base64.RawStdEncoding.DecodeString(f[5])
-	if saltErr != nil || sumErr != nil || len(h.salt) < 8 || len(h.sum) < 16 || len(h.sum) > 64 {
-		return nil, errors.New("argon2id with a salt or hash that is none")
+	memory, memoryOK := argonNumber(p[0], "m=", maxArgonMemory)
+	time, timeOK := argonNumber(p[1], "t=", maxArgonTime)
+	lanes, lanesOK := argonNumber(p[2], "p=", maxArgonLanes)
+	if !memoryOK || !timeOK || !lanesOK || memory < 8*lanes {
+		return nil, fmt.Errorf("has argon2id with other than m up to %d and 8p at least, t up to %d and p up to %d", maxArgonMemory, maxArgonTime, maxArgonLanes)
 	}
-	return h, nil
+	salt, saltErr := base64.RawStdEncoding.Strict().DecodeString(f[4])
+	sum, sumErr := base64.RawStdEncoding.Strict().DecodeString(f[5])
+	if saltErr != nil || sumErr != nil || len(salt) < 8 || len(salt) > 64 || len(sum) < 16 || len(sum) > 64 {
+		return nil, errors.New("has argon2id with other than a salt of 8 to 64 and a hash of 16 to 64 bytes, in base64 without =")
+	}
+	return &argonHash{uint32(memory), uint32(time), uint8(lanes), salt, sum}, nil
 }
 
-// hashing computes hashes, which are dear on purpose: few at a time, and each
-// password that was right only once in a while.
-type hashing struct {
-	known   *verified
-	secret  [32]byte // so that what is remembered is not a hash of passwords alone
-	same    singleflight.Group
-	slots   chan struct{}
-	waiting atomic.Int32
-}
-
-func newHashing() *hashing {
-	h := &hashing{known: newVerified(), slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
-	rand.Read(h.secret[:]) //nolint:errcheck // never fails
-	return h
-}
-
-// verify returns g if the password is right. A nil g is nobody's: then it never is.
-func (h *hashing) verify(ctx context.Context, name, password string, hash passwordHash, g *grant) (*grant, error) {
-	if len(name)+len(password) > maxPassword {
-		return nil, refuse(proxy.Unauthorized, "name and password too long")
-	}
-	id := h.id(name, password)
-	was, epoch := h.known.get(id, time.Now())
-	if was != nil {
-		return was, nil
-	}
-	if h.waiting.Add(1) > maxWaiting {
-		h.waiting.Add(-1)
-		return nil, later(proxy.TooFast, "too many passwords to verify", time.Second, 5*time.Second)
-	}
-	defer h.waiting.Add(-1)
-	right, err, _ := h.same.Do(string(id[:]), func() (any, error) { return h.compute(ctx, password, hash) })
-	switch {
-	case err != nil:
-		return nil, later(proxy.TooFast, "no time to verify a password", time.Second, 5*time.Second)
-	case !right.(bool) || g == nil:
-		return nil, refuse(proxy.Unauthorized, "wrong name or password")
-	}
-	h.known.add(id, g, time.Now(), epoch)
-	return g, nil
-}
-
-// compute waits for its turn, whatever becomes of the one who asked first.
-func (h *hashing) compute(ctx context.Context, password string, hash passwordHash) (bool, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), maxHashing)
-	defer cancel()
-	select {
-	case h.slots <- struct{}{}:
-	case <-ctx.Done():
-		return false, ctx.Err()
-	}
-	defer func() { <-h.slots }()
-	return hash.matches(password), nil
-}
-
-func (h *hashing) id(name, password string) [32]byte {
-	b := make([]byte, 0, 256)
-	b = binary.BigEndian.AppendUint32(append(b, h.secret[:]...), uint32(len(name)))
-	return sha256.Sum256(append(append(b, name...), password...))
+// argonNumber is from 1 to most.
+func argonNumber(s, name string, most uint64) (uint64, bool) {
+	s, named := strings.CutPrefix(s, name)
+	n, err := strconv.ParseUint(s, 10, 32)
+	return n, named && err == nil && n >= 1 && n <= most
 }

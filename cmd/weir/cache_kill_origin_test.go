@@ -66,7 +66,7 @@ func (s *shifting) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	it, now := &s.items[n], time.Now()
-	version := int(now.Sub(s.began) / it.shift)
+	version := s.version(it, now)
 	s.mu.Lock()
 	s.vouched[it.id(version)] = now
 	s.mu.Unlock()
@@ -74,6 +74,14 @@ func (s *shifting) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", fmt.Sprintf("max-age=%d", it.life/time.Second))
 	w.Header().Set("Content-Type", "application/octet-stream")
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(it.content(version, 0, it.sizeOf(version))))
+}
+
+func (s *shifting) version(it *shiftingItem, at time.Time) int { return int(at.Sub(s.began) / it.shift) }
+
+// outdated reports whether an answer that began is of another version than the
+// origin has now.
+func (s *shifting) outdated(it *shiftingItem, a cacheAnswer) bool {
+	return a.header.Get("Etag") != "" && a.header.Get("Etag") != fmt.Sprintf(`"v%d"`, s.version(it, time.Now()))
 }
 
 // vouchedFor is when the origin last said that a version is the object.

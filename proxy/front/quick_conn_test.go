@@ -181,9 +181,13 @@ func TestQuickPanic(t *testing.T) {
 	d := open(t, ladder{}, handler(&echo{}), func(c *Config) { c.Log = zap.New(core) })
 	c := d.viaHTTP(t, get)
 	c.response()
-	c.send(req("GET /panic"))
-	if got := c.closed(); got != "" {
-		t.Errorf("read %q", got)
+	for logs.Len() == 0 { // net/http may have seen one coming, and answered it
+		c.send(req("GET /panic"))
+		if res, err := http.ReadResponse(c.br, nil); err == nil {
+			io.Copy(io.Discard, res.Body)
+			continue
+		}
+		break
 	}
 	proxytest.Eventually(t, time.Second, "the connection given back", func() bool { return d.gate.Count().Leaves == 1 })
 	if all := logs.All(); len(all) != 1 || !strings.Contains(all[0].Message, "BUG: oops") {
