@@ -76,7 +76,9 @@ func (s *shifting) serve(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(it.content(version, 0, it.sizeOf(version))))
 }
 
-func (s *shifting) version(it *shiftingItem, at time.Time) int { return int(at.Sub(s.began) / it.shift) }
+func (s *shifting) version(it *shiftingItem, at time.Time) int {
+	return int(at.Sub(s.began) / it.shift)
+}
 
 // outdated reports whether an answer that began is of another version than the
 // origin has now.
