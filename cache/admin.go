@@ -15,15 +15,15 @@ type shelf interface {
 	// purge takes out what p is about, or makes it stale, and says how many objects
 	// that were. It remembers p for a minute, so that a fill under way is covered.
 	purge(p purge) int
-	// look lists objects whose path begins with prefix, at most limit of them; more
+	// look lists objects whose path, as it stands in keys, begins with prefix, at most limit of them; more
 	// says that there are others.
 	look(prefix string, limit int) (objects []objectStatus, more bool)
 }
 
 // A purge is an order to forget. Exactly one of the first three is set.
 type purge struct {
-	URL    string // path, or path?query as a viewer asks: all its variants; the path has no "?" in it
-	Prefix string // of paths, whatever stands behind it: "/live/" is a folder, "/live" is "/lively", too; "/" is everything
+	URL    string // a target: path, or path?query as a viewer asks; all its variants
+	Prefix string // of paths, as they stand in targets, whatever stands behind it: "/live/" is a folder, "/live" is "/lively", too; "/" is everything
 	Tag    string // a word of Surrogate-Key, or a member of Cache-Tag
 
 	Soft bool      // what is meant is validated before it is used again; else it is removed

@@ -113,55 +113,35 @@ func notInTags(r rune) bool { return r <= ' ' || r == ',' || r == 0x7f }
 func (c *call) each() ([]purge, error) {
 	var all []purge
 	for _, u := range c.URLs {
-		p, err := readURL(u)
+		t, err := readTarget(u)
 		if err != nil {
 			return nil, err
 		}
-		p.Soft = c.Soft
-		all = append(all, p)
+		all = append(all, purge{URL: t.String(), Soft: c.Soft})
 	}
 	return all, nil
 }
 
-// readURL returns the purge of a URL. A path that has a "?" in it, escaped, could
-// not be told from one with a query: all that begins with it is purged.
-func readURL(s string) (purge, error) {
-	path, query, err := target(s)
-	switch {
-	case err != nil:
-		return purge{}, err
-	case strings.Contains(path, "?"):
-		return purge{Prefix: path}, nil
-	case query != "":
-		path += "?" + query
-	}
-	return purge{URL: path}, nil
-}
-
 func readPrefix(s string) (string, error) {
-	path, query, err := target(s)
-	if err == nil && query != "" {
+	t, err := readTarget(s)
+	if err == nil && t.query != "" {
 		err = fmt.Errorf("%.200q: a prefix is one of paths, it has no query", s)
 	}
-	return path, err
+	return t.String(), err
 }
 
-// target returns the canonical path of a path or URL, as the front hands it to the
-// cache, and its query. A slash at its end stays.
-func target(s string) (path, query string, err error) {
+// readTarget reads a path or URL as the front would.
+func readTarget(s string) (target, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Opaque != "" || u.Host == "" && !strings.HasPrefix(u.Path, "/") {
-		return "", "", fmt.Errorf("%.200q is neither a path, which begins with /, nor a URL", s)
+		return target{}, fmt.Errorf("%.200q is neither a path, which begins with /, nor a URL", s)
 	}
 	if u.Scheme != "" && u.Scheme != "http" && u.Scheme != "https" {
-		return "", "", fmt.Errorf("%.200q: only what is asked for by http or https is cached", s)
+		return target{}, fmt.Errorf("%.200q: only what is asked for by http or https is cached", s)
 	}
-	escaped := u.EscapedPath()
-	if path, err = proxy.CleanPath(escaped); err != nil {
-		return "", "", fmt.Errorf("%.200q: no viewer can ask for such a path", s)
+	path, err := proxy.CleanHTTPPath(u.EscapedPath())
+	if err != nil {
+		return target{}, fmt.Errorf("%.200q: no viewer can ask for such a path", s)
 	}
-	if path != "/" && strings.HasSuffix(escaped, "/") {
-		path += "/"
-	}
-	return path, u.RawQuery, nil
+	return target{path, u.RawQuery}, nil
 }

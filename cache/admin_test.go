@@ -77,7 +77,8 @@ func TestDoorPurges(t *testing.T) {
 	f("PURGE", "/purge?url=http://cdn.example", "", purge{URL: "/"})
 	f("POST", "/purge", `{"url":"/a%20b/%C3%A9.ts"}`, purge{URL: "/a b/é.ts"})
 	f("POST", "/purge", `{"url":"/folder/"}`, purge{URL: "/folder/"})
-	f("POST", "/purge", `{"url":"/why%3F/a.ts"}`, purge{Prefix: "/why?/a.ts"})
+	f("POST", "/purge", `{"url":"/why%3F/a.ts?x"}`, purge{URL: "/why%3F/a.ts?x"})
+	f("POST", "/purge", `{"prefix":"/why%3F/"}`, purge{Prefix: "/why%3F/"})
 	f("POST", "/purge", `{"prefix":"http://cdn.example/live/seg"}`, purge{Prefix: "/live/seg"})
 }
 

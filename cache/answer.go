@@ -1,9 +1,11 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
 	"time"
@@ -28,9 +30,7 @@ type body struct {
 // answer answers with an object, or with what it is at that moment. It is false
 // if the object turned out not to be usable before a byte was sent: then the visit looks again.
 func (v *visit) answer(o *object, m *meta, now time.Time) (done bool) {
-	if second := now.Unix(); o.used.Swap(second) != second {
-		v.c.noticed(o, m, now)
-	}
+	v.c.use(o, m, now)
 	if v.c.frozen(m, now) {
 		v.refuse(http.StatusNotFound, "Stream Stands Still")
 		return true
@@ -59,6 +59,13 @@ func (v *visit) answer(o *object, m *meta, now time.Time) (done bool) {
 		return true
 	}
 	return v.send(m, &b, now)
+}
+
+// use notes that an object is asked for.
+func (c *Cache) use(o *object, m *meta, now time.Time) {
+	if second := now.Unix(); o.used.Swap(second) != second {
+		c.noticed(o, m, now)
+	}
 }
 
 // ranges looks at what is asked of an object; it may wait for a growing one. It is
@@ -147,6 +154,17 @@ func (o *object) has(need int64) bool {
 	return false
 }
 
+// fields fills in what each answer with an object has.
+func (c *Cache) fields(h http.Header, m *meta) {
+	maps.Copy(h, m.Header)
+	if m.Header["Content-Type"] == nil {
+		h["Content-Type"] = nil // nothing is guessed
+	}
+	if c.media(m.Class) {
+		exposed(h)
+	}
+}
+
 // header fills in the answer's fields. It is called once for each answer.
 func (v *visit) header(m *meta, b *body, now time.Time) {
 	switch met := v.c.met; {
@@ -158,16 +176,11 @@ func (v *visit) header(m *meta, b *body, now time.Time) {
 		met.hits.inc()
 	}
 	h := v.w.Header()
-	for name, values := range m.Header {
-		h[name] = values
-	}
+	v.c.fields(h, m)
 	age := m.age(now)
 	values := [4]string{strconv.FormatInt(int64(age/time.Second), 10)}
 	h["Age"] = values[0:1:1]
 	h["Cache-Status"] = v.status.append(m.Header["Cache-Status"], v.c.id, m.Verdict.Fresh-age)
-	if m.Header["Content-Type"] == nil {
-		h["Content-Type"] = nil // nothing is guessed
-	}
 	if b.length >= 0 && b.code != http.StatusNotModified {
 		values[1] = strconv.FormatInt(b.length, 10)
 		h["Content-Length"] = values[1:2:2]
@@ -185,9 +198,6 @@ func (v *visit) header(m *meta, b *body, now time.Time) {
 	case b.code == http.StatusNotModified:
 		delete(h, "Content-Type")
 		delete(h, "Content-Encoding")
-	}
-	if v.c.media(m.Class) {
-		v.cors()
 	}
 }
 
@@ -233,6 +243,10 @@ func (v *visit) unusable(o *object, err error) (done bool) {
 	if v.req.Context().Err() != nil {
 		panic(http.ErrAbortHandler)
 	}
+	if errors.Is(err, errNoMemory) {
+		v.pass("partial", nil)
+		return true
+	}
 	o.kill()
 	if err == errGone || err == errChanged {
 		return false
@@ -261,16 +275,21 @@ func (w *writer) arm() {
 		_ = d.SetWriteDeadline(deadline)
 		return
 	}
+	_ = w.control().SetWriteDeadline(deadline)
+}
+
+// control is made when it is needed first: most answers need none.
+func (w *writer) control() *http.ResponseController {
 	if w.rc == nil {
 		w.rc = http.NewResponseController(w.w)
 	}
-	_ = w.rc.SetWriteDeadline(deadline)
+	return w.rc
 }
 
 // end leaves no deadline behind where it would end a stream between writes.
 func (w *writer) end() {
 	if w.req.ProtoMajor > 1 {
-		_ = http.NewResponseController(w.w).SetWriteDeadline(time.Time{})
+		_ = w.control().SetWriteDeadline(time.Time{})
 	}
 }
 
@@ -280,7 +299,7 @@ func (w *writer) copy(r *reader, p piece, err error) error {
 		err = w.piece(&p)
 		p.close()
 		if err != nil || w.err != nil {
-			return firstOf(err, w.err)
+			return cmp.Or(err, w.err)
 		}
 		if p, err = r.next(w.req.Context()); p.n > 0 {
 			w.arm()
@@ -289,38 +308,45 @@ func (w *writer) copy(r *reader, p piece, err error) error {
 	return err
 }
 
-func firstOf(a, b error) error {
-	if a != nil {
-		return a
+// maxWrite is what a viewer has -cache.lag for, in bytes.
+const maxWrite = 1 << 20
+
+// piece writes a piece; the time for its first bytes runs already.
+func (w *writer) piece(p *piece) error {
+	if p.f != nil {
+		// The header leaves by itself: net/http would else read the file's first bytes to guess a type.
+		_ = w.control().Flush()
 	}
-	return b
+	for left := p.n; left > 0; {
+		n, err := w.write(p, p.n-left, min(left, maxWrite))
+		w.ticket.Sent(int(n))
+		if err != nil {
+			return err
+		}
+		if left -= n; left > 0 {
+			w.arm()
+		}
+	}
+	if w.growing {
+		_ = w.control().Flush() // what comes next may take a while
+	}
+	return nil
 }
 
-func (w *writer) piece(p *piece) error {
-	var n int64
-	var err error
-	if p.f == nil {
-		var k int
-		k, err = w.w.Write(p.b)
-		n = int64(k)
-		w.c.met.fromRAM.add(int64(n))
-	} else {
-		// The header leaves by itself: net/http would else read the file's first bytes to guess a type.
-		_ = http.NewResponseController(w.w).Flush()
-		n, err = io.CopyN(w.w, p.f, p.n)
-		w.c.met.fromDisk.add(int64(n))
+// write writes n bytes of a piece; of a file it takes those that come next.
+func (w *writer) write(p *piece, from, n int64) (int64, error) {
+	if p.f != nil {
+		n, err := io.CopyN(w.w, p.f, n)
+		w.c.met.fromDisk.add(n)
+		return n, err
 	}
-	w.ticket.Sent(int(n))
-	if err == nil && w.growing {
-		_ = http.NewResponseController(w.w).Flush() // what comes next may take a while
-	}
-	return err
+	k, err := w.w.Write(p.b[from : from+n])
+	w.c.met.fromRAM.add(int64(k))
+	return int64(k), err
 }
 
 func (w *writer) text(s string) {
 	n, err := io.WriteString(w.w, s)
 	w.ticket.Sent(n)
-	w.err = firstOf(w.err, err)
+	w.err = cmp.Or(w.err, err)
 }
-
-var _ proxy.Handler = (*Cache)(nil)

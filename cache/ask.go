@@ -22,7 +22,7 @@ type ask struct {
 	header http.Header // no conditions, no Range
 	secret string      // what it says of who asks; answers are shared among those of one secret
 	direct directives
-	less   bool // of its query is not sent
+	less   bool // some of the query it came with is not sent
 }
 
 // personal are fields that are not in the key and make no difference for others:
@@ -76,11 +76,10 @@ func (c *Cache) asking(req *http.Request) *ask {
 // anonymous reports whether the ask says nothing of who asks.
 func (a *ask) anonymous() bool { return a.secret == "\x00" }
 
-// asked is a request of the edge's own: for what a playlist lists, or a URL.
-func (c *Cache) want(target string) *ask {
-	path, query, _ := strings.Cut(target, "?")
-	req := &http.Request{Method: http.MethodGet, URL: &url.URL{Path: path, RawQuery: query}, Header: http.Header{}, ProtoMajor: 1, ProtoMinor: 1}
-	return c.asking(req)
+// want is a request of the edge's own: for what a playlist of a host lists, or a URL.
+func (c *Cache) want(t target, host string) *ask {
+	return c.asking(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: t.path, RawQuery: t.query}, Host: host,
+		Header: http.Header{}, ProtoMajor: 1, ProtoMinor: 1})
 }
 
 // request is the ask as a request.
@@ -93,9 +92,8 @@ func (a *ask) request(ctx context.Context) *http.Request {
 
 // again is the ask for an object that is there, or a part of it.
 func (c *Cache) again(m *meta) *ask {
-	a := c.want(m.Path)
-	a.key = key{m.Key, m.Query}
-	a.host = m.Host
+	a := c.want(target{path: m.Path}, m.Host)
+	a.key = m.key()
 	for _, name := range m.Vary {
 		if v, ok := m.Asks[name]; ok {
 			a.header[name] = v

@@ -5,30 +5,45 @@
 //	             │          │
 //	           flight     chunks: ram, disk
 //
-// Read it top-down. A visit (visit.go) is one request; get is the decision table.
-// key.go says what is the same thing, fresh.go, fields.go and conditions.go are
-// the rules of RFC 9111 and its kin as pure functions, media.go and streams.go
-// those for HLS and DASH. A table finds objects by key. What is not there is
-// brought by a flight (flight.go), one for each key whoever asks: until the
-// origin's header is known, everybody waits for it; then either there is an
-// object, or everybody asks for himself. An object is fields (meta) and bytes in
-// chunks (object.go); readers (reader.go) read it from where they are, while
-// fills (fill.go) still bring it: one for all of it, or one for each slice that
-// is wanted. Chunks are in RAM, outside of the Go heap (chunk.go, memory.go), on
-// disk (disk.go), or nowhere any more: an index (index.go) says what goes.
+// What becomes of a request, with the file of each step:
+//
+//  1. hit.go answers what is at hand, without net/http; all else is a visit
+//     (visit.go), and get there is the decision table.
+//  2. key.go says what is the same thing, and table.go finds it.
+//  3. fresh.go says whether it may be used: RFC 9111 and its kin as pure functions,
+//     as are fields.go, conditions.go and ranges.go. media.go has the rules for HLS
+//     and DASH, manifest.go reads playlists.
+//  4. answer.go answers from an object, and report.go says so in Cache-Status;
+//     cors.go has what all of a class get.
+//  5. What is not there an ask (ask.go) goes out for, on everybody's behalf, with a
+//     flight (flight.go): one for each key, and everybody waits for it to land.
+//  6. taking.go decides what is done with what has come: it becomes an object, or
+//     makes one fresh, or everybody asks for himself (pass.go, as do unsafe methods).
+//  7. An object is fields (meta.go) and bytes in chunks (object.go). A fill (fill.go)
+//     brings them, all or a slice (slice.go); pace.go holds back what would push
+//     everything else out. Readers (reader.go) take them from where they are.
+//  8. Chunks are in RAM, outside of the Go heap (chunk.go, memory.go), on disk
+//     (disk.go), or nowhere any more: index.go says what goes.
+//  9. A playlist that has come is made use of in live.go; streams.go remembers how
+//     far each has come, and what belongs to it.
+//  10. admin.go lets operators look into it and purge: shelf.go does so here, purge.go
+//     tells other edges.
 //
 // It takes every HTTP request but upgrades: what is not to be stored it forwards
 // by itself, since answers to unsafe methods invalidate what is stored. It is no
 // store of record: what it holds it may lose, and what fails while it stores
-// costs hits, never answers.
+// costs hits, not answers: where viewers hold all RAM, what comes is passed on. Only
+// an answer that has begun, and finds no room for 5 s, breaks off.
 //
 // Limits: RAM -cache.memory (all chunks, whoever holds them, and what objects
 // cost besides), 32 variants a key, playlists of 4 MiB, 16 ranges a request; what
 // is larger than an eighth of the RAM and cannot be fetched in slices is passed
 // on, not stored.
 //
-// Locks: object.mu comes before those of the table, the indexes and the disk; two
-// objects' are never held together. None is held over I/O.
+// Locks, the outermost first: object.mu; then Cache.mu, or that of a table's shard,
+// or disk.mu; then those of the indexes' shards, diskFaults.mu and blocks.mu. Of a
+// kind, objects' included, one is held at a time; streams.mu and spreader.mu are held
+// alone. None is held over I/O.
 package cache
 
 import (

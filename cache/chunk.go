@@ -1,12 +1,10 @@
 package cache
 
 import (
+	"errors"
 	"sync/atomic"
 	"time"
 )
-
-// pageSize is what a block's size is rounded up to when it is counted.
-const pageSize = 4 << 10
 
 // A chunk is a piece of an object in RAM. It grows while it is filled: what is
 // below have never changes. Its block goes back when nobody holds it any more,
@@ -47,6 +45,8 @@ type ram struct {
 	index *index[ramItem]
 	used  atomic.Int64  // bytes of blocks, in pages, and what objects cost besides
 	freed chan struct{} // somebody has given back a block; holds one
+
+	patience time.Duration // how long a fill waits for memory that viewers hold
 }
 
 // slack is what the limit may be exceeded by while everything is in use.
@@ -57,11 +57,11 @@ func newRAM(limit, largest int64, policy string) (*ram, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &ram{limit: limit, mem: mem, index: newIndex[ramItem](policy, limit, largest), freed: make(chan struct{}, 1)}, nil
+	return &ram{limit: limit, mem: mem, index: newIndex[ramItem](policy, limit, largest), freed: make(chan struct{}, 1), patience: 5 * time.Second}, nil
 }
 
-// patience is how long a fill waits for memory that viewers hold.
-const patience = 5 * time.Second
+// errNoMemory is why nothing can be stored.
+var errNoMemory = errors.New("no memory: viewers hold all of it")
 
 // chunk returns an empty chunk for n bytes, and extra bytes of bookkeeping, held
 // once. It evicts what it must, and waits while everything is held by viewers. It
@@ -71,7 +71,7 @@ func (r *ram) chunk(n int, extra int64, stop <-chan struct{}) *chunk {
 	var timeout <-chan time.Time
 	for !r.reserve(weight) {
 		if timeout == nil {
-			t := time.NewTimer(patience)
+			t := time.NewTimer(r.patience)
 			defer t.Stop()
 			timeout = t.C
 		}
@@ -135,7 +135,8 @@ func (r *ram) release(c *chunk) {
 	}
 }
 
-func pages(n int) int64 { return (int64(n) + pageSize - 1) &^ (pageSize - 1) }
+// pages is what n bytes of a block cost.
+func pages(n int) int64 { return (int64(n) + minBlock - 1) &^ (minBlock - 1) }
 
 // evict tells objects which of their chunks have gone from the index.
 func evict(gone []ramItem) {

@@ -17,7 +17,6 @@ const (
 	diskQueueBytes = 64 << 20        // of bodies that wait to be written, or are being
 	diskQueueLen   = 4096            // of them
 	diskWriters    = 2               // more do not make a disk faster
-	diskLargest    = 1 << 20         // bytes: diskOptions.Largest where it is not set
 	diskEnd        = 5 * time.Second // for what is still to be written when run is to end
 )
 
@@ -82,7 +81,7 @@ type diskPiece struct {
 type diskOptions struct {
 	Dir     string
 	Limit   int64  // bytes, files' overhead included
-	Largest int64  // bytes of the longest body; 1 MiB if 0. A longer one may find no room
+	Largest int64  // bytes of the longest body. A longer one may find no room
 	Policy  string // of what goes when it is full
 	Log     *zap.Logger
 	Gone    func(*meta, int) // told of each chunk that is there no more, evicted or broken; not while a lock of the disk is held
@@ -96,9 +95,6 @@ func openDisk(o diskOptions) (*disk, error) {
 		return nil, fmt.Errorf("cache folder %s: %w", o.Dir, err)
 	}
 	o.Dir = dir
-	if o.Largest == 0 {
-		o.Largest = diskLargest
-	}
 	d := &disk{o: o, mark: rand.Text(), objects: map[uint64]*diskObject{}, fresh: map[uint64]struct{}{}}
 	d.index = newIndex[*diskFile](o.Policy, o.Limit, diskBlocks(o.Largest)+diskBlock)
 	d.calls = diskCalls{create: createFile, rename: os.Rename, remove: os.Remove}

@@ -63,6 +63,14 @@ func TestDiskMetaRoundTrip(t *testing.T) {
 	f(&full)
 }
 
+// The names in files stay what they are, whatever they are called here.
+func TestDiskMetaNames(t *testing.T) {
+	m, err := decodeMeta([]byte(`{"Slice":7,"Verdict":{"Why":"no lifetime"}}`))
+	if err != nil || m.Chunk != 7 || m.Verdict.Why != lacksLifetime {
+		t.Errorf("%+v, %v", m, err)
+	}
+}
+
 func TestDiskHeadRoundTrip(t *testing.T) {
 	f := func(h diskHead) {
 		t.Helper()

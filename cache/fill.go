@@ -15,12 +15,12 @@ import (
 // it, but for objects so large that a fill far ahead would push everything else
 // out.
 type fill struct {
-	o     *object
-	from  int64
-	to    int64 // one behind its last byte; -1: the end, wherever it is
-	pos   int64 // of the next byte; guarded by o.mu
-	slice bool  // not the whole object
-	began time.Time
+	o       *object
+	from    int64
+	to      int64 // one behind its last byte; -1: the end, wherever it is
+	pos     int64 // of the next byte; guarded by o.mu
+	partial bool  // not the whole object
+	began   time.Time
 
 	n     int     // the chunk that is being filled
 	c     *chunk  // nil: not by this fill
@@ -54,7 +54,7 @@ func (f *fill) end(err error) {
 	o.err = err
 	switch {
 	case err == nil, errors.Is(err, errAbandoned):
-	case !f.slice, errors.Is(err, errChanged):
+	case !f.partial, errors.Is(err, errChanged):
 		o.die() // its readers may still have slices fetched, if nothing has changed
 	}
 	if len(o.fills) == 0 {
@@ -81,7 +81,7 @@ func (f *fill) letGo() {
 	f.c = nil
 }
 
-// run reads a body until its end, or until there is no more to be filled. stop ends it.
+// run reads a body until its end, or until there is no more to be filled. ctx ends it.
 func (f *fill) run(ctx context.Context, body io.Reader) error {
 	for {
 		if done, err := f.pace(ctx); done || err != nil {
@@ -110,7 +110,7 @@ func (f *fill) run(ctx context.Context, body io.Reader) error {
 
 // beyond is called when all that was wanted has come.
 func (f *fill) beyond(body io.Reader) error {
-	if f.slice {
+	if f.partial {
 		return nil
 	}
 	// The size was known: what a transport of HTTP gives ends here.
@@ -127,17 +127,17 @@ func (f *fill) place(stop <-chan struct{}) ([]byte, error) {
 	if f.to >= 0 && f.pos >= f.to || m.Size > 0 && f.pos >= m.Size {
 		return nil, nil
 	}
-	n := int(f.pos / m.Slice)
+	n := int(f.pos / m.Chunk)
 	if n != f.n {
 		if err := f.enter(n, m, stop); err != nil {
 			return nil, err
 		}
 	}
-	at := int(f.pos - int64(n)*m.Slice)
+	at := int(f.pos - int64(n)*m.Chunk)
 	switch {
 	case f.c != nil:
 		return f.c.mem[at:f.full], nil
-	case f.slice:
+	case f.partial:
 		return nil, nil // somebody else has this, and what comes behind it
 	}
 	if f.skip == nil {
@@ -159,7 +159,7 @@ func (f *fill) enter(n int, m *meta, stop <-chan struct{}) error {
 	}
 	c := o.cache.ram.chunk(f.full, o.overhead(n), stop)
 	if c == nil {
-		return fmt.Errorf("no memory: all %d bytes are in use", o.cache.ram.limit)
+		return errNoMemory
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -209,17 +209,17 @@ func (f *fill) finish() error {
 	o := f.o
 	m := o.meta.Load()
 	want := m.Size
-	if f.slice {
+	if f.partial {
 		want = f.to
 	}
 	if want >= 0 && f.pos != want {
 		return fmt.Errorf("body ends at byte %d of %d: %w", f.pos, want, io.ErrUnexpectedEOF)
 	}
-	if want >= 0 && (want > 0 || f.slice) {
+	if want >= 0 && (want > 0 || f.partial) {
 		return nil
 	}
 	o.update(func(m *meta) { m.Size = f.pos })
-	if f.pos%m.Slice == 0 && f.pos > 0 {
+	if f.pos%m.Chunk == 0 && f.pos > 0 {
 		return nil // the last chunk was a full one
 	}
 	if f.n < 0 || f.pos == 0 { // an empty body has a place in the index, too

@@ -23,15 +23,25 @@ type flight struct {
 	lead  chan *http.Response // takes the answer that is for the first viewer only
 	left  chan struct{}       // closed when he does not wait any more; nil: there is none
 
-	landed  chan struct{} // closed when the rest is known
-	object  *object       // the answer; nil: everybody asks for himself
-	status  int           // the origin's; 0: it was not reached
-	stored  bool          // the object is a new one
-	why     string        // why nothing was stored
-	again   bool          // everybody looks again: the next flight asks for all of it
-	failed  error         // there is no answer
-	errored bool          // the object is stale, and used for want of a better answer
+	landed chan struct{} // closed when the rest is known
+	how    landing
+	status int     // the origin's; 0: it was not reached
+	object *object // the answer, if there is one for everybody
+	err    error   // of landedFailed
 }
+
+// A landing is what has become of a flight.
+type landing uint8
+
+const (
+	landedStored    landing = iota // object is a new one
+	landedValidated                // object was there, and is fresh again
+	landedStale                    // object was there, and is used for want of a better answer
+	landedForOne                   // lead takes the answer; all others ask for themselves
+	landedForNone                  // everybody asks for himself
+	landedAgain                    // everybody looks again: the next flight asks for all of it
+	landedFailed                   // there is no answer
+)
 
 // newFlight prepares a flight; leader says that a viewer waits for it.
 func (c *Cache) newFlight(a *ask, stale *object, want *span, leader bool) *flight {
@@ -66,7 +76,7 @@ func (c *Cache) depart(a *ask, req http.Header, seen *object, of *meta, want *sp
 		e.flights = append(e.flights, f)
 	})
 	if first && !c.spawn(f.fly) {
-		f.land(func(e *entry) { f.failed = &proxy.Refusal{Reason: proxy.Draining} })
+		f.fail(&proxy.Refusal{Reason: proxy.Draining})
 	}
 	return f, first
 }
@@ -127,14 +137,23 @@ func rangeField(s span) string {
 	return fmt.Sprintf("bytes=%d-%d", s.from, s.to-1)
 }
 
-// land makes known what has become of the flight; change is called with the
-// lock of the table held.
-func (f *flight) land(change func(e *entry)) {
+// land makes known what has become of the flight; what else there is to say is said
+// before. mark changes the entry in the same moment; it may be nil.
+func (f *flight) land(how landing, mark func(*entry)) {
+	f.how = how
 	f.c.table.change(f.ask.key.id, func(e *entry) {
-		change(e)
+		if mark != nil {
+			mark(e)
+		}
 		e.land(f)
 	})
 	close(f.landed)
+}
+
+// fail lands without an answer.
+func (f *flight) fail(err error) {
+	f.err = err
+	f.land(landedFailed, nil)
 }
 
 // broken lands a flight that has got no answer, or one that must not be used.
@@ -143,7 +162,7 @@ func (f *flight) broken(err error) {
 	if f.rescue(true) {
 		return
 	}
-	f.land(func(*entry) { f.failed = err })
+	f.fail(err)
 }
 
 // rescue lands with what is stored, if the origin's trouble allows for that.
@@ -153,9 +172,10 @@ func (f *flight) rescue(gone bool) bool {
 		return false
 	}
 	m := o.meta.Load()
-	if !m.Verdict.onError(m.age(time.Now()), f.ask.direct, gone) {
+	if !m.Verdict.onError(m.age(time.Now()), gone) {
 		return false
 	}
-	f.land(func(*entry) { f.object, f.errored = o, true })
+	f.object = o
+	f.land(landedStale, nil)
 	return true
 }

@@ -9,9 +9,9 @@ import (
 
 // A verdict is what may be done with an answer.
 type verdict struct {
-	Store  bool   // it may be stored
-	Why    string // why not
-	Shared bool   // explicitly for everybody (public, s-maxage): also when asked for with a cookie
+	Store  bool     // it may be stored
+	Why    obstacle // why not
+	Shared bool     // explicitly for everybody (public, s-maxage): also when asked for with a cookie
 
 	Fresh     time.Duration // freshness lifetime; 0 is stored, but stale at once
 	Explicit  bool          // the origin said so; else it is a heuristic, or nothing
@@ -20,6 +20,29 @@ type verdict struct {
 	Immutable bool          // RFC 8246: a viewer's reload does not ask the origin
 	SWR, SIE  time.Duration // stale-while-revalidate, stale-if-error (RFC 5861); -1 if not said
 }
+
+// An obstacle is why an answer is not stored.
+type obstacle string
+
+// The obstacles there are.
+const (
+	noObstacle    obstacle = ""
+	wrongStatus   obstacle = "status"
+	severalParts  obstacle = "multipart"
+	askedNoStore  obstacle = "request no-store"
+	notUnderstood obstacle = "must-understand"
+	saidNoStore   obstacle = "no-store"
+	saidPrivate   obstacle = "private"
+	authorized    obstacle = "authorization"
+	varyAll       obstacle = "vary *"
+	lacksLifetime obstacle = "no lifetime" // the only one that the rules for media take away
+	keyOrLicence  obstacle = "key or licence"
+	blockedError  obstacle = "error of a blocking request"
+	lacksLength   obstacle = "no length"
+	hasCookie     obstacle = "cookie"
+	setsCookie    obstacle = "set-cookie"
+	lacksMemory   obstacle = "no memory"
+)
 
 // judge applies RFC 9111 §3 and §4.2, RFC 9213 and RFC 5861 to the answer to a GET
 // (of a 206, to the object it is a piece of). All but Store and Why is right
@@ -40,63 +63,61 @@ func judge(req *http.Request, status int, h http.Header, answered time.Time) ver
 	}
 	v.Fresh, v.Explicit = lifetime(&p, status, h, answered)
 	v.Why = cmp.Or(unfit, forbidden(&p, req, status, h), lifeless(&v, &p, status, h))
-	v.Store = v.Why == ""
+	v.Store = v.Why == noObstacle
 	return v
 }
 
-// unfit says why an answer cannot stand for the object whatever its fields say;
-// "" if it can.
-func unfit(status int, h http.Header) string {
+// unfit says why an answer cannot stand for the object whatever its fields say.
+func unfit(status int, h http.Header) obstacle {
 	switch status {
 	case http.StatusNotModified, http.StatusPreconditionFailed, http.StatusRequestedRangeNotSatisfiable,
 		http.StatusExpectationFailed: // about the request's own conditions
-		return "status"
+		return wrongStatus
 	case http.StatusIMUsed: // a difference to something else (RFC 3229)
-		return "status"
+		return wrongStatus
 	case http.StatusProxyAuthRequired: // for one hop
-		return "status"
+		return wrongStatus
 	case http.StatusPreconditionRequired, http.StatusTooManyRequests,
 		http.StatusRequestHeaderFieldsTooLarge, http.StatusNetworkAuthenticationRequired: // RFC 6585: must not be stored
-		return "status"
+		return wrongStatus
 	case http.StatusPartialContent:
 		if strings.HasPrefix(strings.ToLower(h.Get("Content-Type")), "multipart/byteranges") {
-			return "multipart" // its type is not that of the object
+			return severalParts // its type is not that of the object
 		}
 	}
 	if status < 200 || status > 599 {
-		return "status"
+		return wrongStatus
 	}
-	return ""
+	return noObstacle
 }
 
-// forbidden says which rule of RFC 9111 §3 keeps an answer from being stored; ""
-// for none.
-func forbidden(p *policy, req *http.Request, status int, h http.Header) string {
+// forbidden says which rule of RFC 9111 §3 keeps an answer from being stored.
+func forbidden(p *policy, req *http.Request, status int, h http.Header) obstacle {
 	switch {
 	case directivesOf(req.Header).noStore:
-		return "request no-store"
+		return askedNoStore
 	case p.mustUnderstand && !understood(status):
-		return "must-understand"
+		return notUnderstood
 	case p.noStore && !p.mustUnderstand: // RFC 9111 §5.2.2.3
-		return "no-store"
+		return saidNoStore
 	case p.private:
-		return "private"
+		return saidPrivate
 	case len(req.Header["Authorization"]) > 0 && !p.public && !p.must && p.sMaxAge < 0: // RFC 9111 §3.5
-		return "authorization"
+		return authorized
 	}
 	if _, all := varyOf(h); all {
-		return "vary *"
+		return varyAll
 	}
-	return ""
+	return noObstacle
 }
 
-// lifeless returns "no lifetime" for what would be of no use: never fresh, and
+// lifeless returns lacksLifetime for what would be of no use: never fresh, and
 // not to be validated either.
-func lifeless(v *verdict, p *policy, status int, h http.Header) string {
+func lifeless(v *verdict, p *policy, status int, h http.Header) obstacle {
 	if v.Explicit || v.Fresh > 0 || guessable(p, status) && validation(h) != nil {
-		return ""
+		return noObstacle
 	}
-	return "no lifetime"
+	return lacksLifetime
 }
 
 // guessable reports whether an answer may be stored without a lifetime: by its

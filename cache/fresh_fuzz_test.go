@@ -75,7 +75,7 @@ func checkVerdict(t *testing.T, v verdict, d directives) {
 		if v.usability(age, d) != spent && (v.NoCache || stale && v.Must) {
 			t.Fatalf("used at %v: %+v", age, v)
 		}
-		if v.onError(age, d, true) && (v.NoCache || stale && v.Must) {
+		if v.onError(age, true) && (v.NoCache || stale && v.Must) {
 			t.Fatalf("used on an error at %v: %+v", age, v)
 		}
 	}

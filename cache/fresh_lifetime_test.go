@@ -138,7 +138,7 @@ func TestRFC9111Section5_1(t *testing.T) { // Age
 }
 
 func TestRFC9213(t *testing.T) { // CDN-Cache-Control
-	f := func(want time.Duration, why string, lines ...string) {
+	f := func(want time.Duration, why obstacle, lines ...string) {
 		t.Helper()
 		v := judged(nil, 200, lines...)
 		if v.Fresh != want || v.Why != why {

@@ -28,7 +28,7 @@ func judged(asked http.Header, status int, lines ...string) verdict {
 }
 
 func TestRFC9111Section3(t *testing.T) {
-	f := func(status int, why string, lines ...string) {
+	f := func(status int, why obstacle, lines ...string) {
 		t.Helper()
 		v := judged(nil, status, lines...)
 		if v.Why != why || v.Store != (why == "") {
@@ -66,7 +66,7 @@ func TestRFC9111Section3(t *testing.T) {
 }
 
 func TestRFC9111Section3_5(t *testing.T) {
-	f := func(want string, lines ...string) {
+	f := func(want obstacle, lines ...string) {
 		t.Helper()
 		if v := judged(headerOf("Authorization: Basic eDp5"), 200, lines...); v.Why != want {
 			t.Errorf("with Authorization, %q: why %q, want %q", lines, v.Why, want)
@@ -80,7 +80,7 @@ func TestRFC9111Section3_5(t *testing.T) {
 }
 
 func TestRFC9111Section4_1_star(t *testing.T) {
-	f := func(want string, lines ...string) {
+	f := func(want obstacle, lines ...string) {
 		t.Helper()
 		if v := judged(nil, 200, append(lines, "Cache-Control: max-age=9")...); v.Why != want {
 			t.Errorf("%q: why %q, want %q", lines, v.Why, want)
@@ -93,7 +93,7 @@ func TestRFC9111Section4_1_star(t *testing.T) {
 }
 
 func TestRFC9111Section5_2_1_5(t *testing.T) {
-	f := func(asked, want string) {
+	f := func(asked string, want obstacle) {
 		t.Helper()
 		if v := judged(headerOf(asked), 200, "Cache-Control: max-age=9"); v.Why != want {
 			t.Errorf("asked %q: why %q, want %q", asked, v.Why, want)
@@ -106,7 +106,7 @@ func TestRFC9111Section5_2_1_5(t *testing.T) {
 }
 
 func TestRFC9111Section5_2_2_3(t *testing.T) { // must-understand
-	f := func(status int, cacheControl, want string) {
+	f := func(status int, cacheControl string, want obstacle) {
 		t.Helper()
 		if v := judged(nil, status, "Cache-Control: "+cacheControl); v.Why != want {
 			t.Errorf("%d %q: why %q, want %q", status, cacheControl, v.Why, want)
@@ -122,7 +122,7 @@ func TestRFC9111Section5_2_2_3(t *testing.T) { // must-understand
 
 // What forbids storing is found in whatever a bad origin makes of it.
 func TestRFC9111Section5_2_2_5(t *testing.T) { // no-store
-	f := func(want string, values ...string) {
+	f := func(want obstacle, values ...string) {
 		t.Helper()
 		v := judge(&http.Request{}, 200, http.Header{"Cache-Control": values}, judgedAt)
 		if v.Why != want {

@@ -46,7 +46,7 @@ func (v *verdict) usability(age time.Duration, d directives) usability {
 //
 // What a viewer asks for is a preference (RFC 9111 §5.2.1) and does not stand in
 // the way: an old picture is better than none.
-func (v *verdict) onError(age time.Duration, _ directives, gone bool) bool {
+func (v *verdict) onError(age time.Duration, gone bool) bool {
 	switch {
 	case v.NoCache:
 		return false

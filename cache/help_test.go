@@ -18,6 +18,7 @@ import (
 type rig struct {
 	*Cache
 	t      testing.TB
+	wrap   func(proxy.Upstream) proxy.Upstream
 	origin *origin
 	edge   *httptest.Server
 }
@@ -44,6 +45,12 @@ func (o *origin) asked(path string) (reqs []*http.Request) {
 // newRig starts one; change may change the options.
 func newRig(t testing.TB, serve http.HandlerFunc, change ...func(*Options)) *rig {
 	t.Helper()
+	return newRigOn(t, func(u proxy.Upstream) proxy.Upstream { return u }, serve, change...)
+}
+
+// newRigOn is newRig with what wrap makes of the upstream.
+func newRigOn(t testing.TB, wrap func(proxy.Upstream) proxy.Upstream, serve http.HandlerFunc, change ...func(*Options)) *rig {
+	t.Helper()
 	o := &origin{}
 	o.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		o.mu.Lock()
@@ -52,7 +59,7 @@ func newRig(t testing.TB, serve http.HandlerFunc, change ...func(*Options)) *rig
 		serve(w, r)
 	}))
 	t.Cleanup(o.Close)
-	r := &rig{t: t, origin: o}
+	r := &rig{t: t, origin: o, wrap: wrap}
 	r.start(change...)
 	return r
 }
@@ -71,12 +78,12 @@ func (r *rig) start(change ...func(*Options)) {
 	}
 	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 100}
 	env := proxytest.Env(t)
-	env.Upstream = &proxytest.Upstream{RoundTripFunc: func(req *http.Request) (*http.Response, error) {
+	env.Upstream = r.wrap(&proxytest.Upstream{RoundTripFunc: func(req *http.Request) (*http.Response, error) {
 		out := req.Clone(req.Context())
 		out.URL.Scheme, out.URL.Host = "http", r.origin.Listener.Addr().String()
 		out.RequestURI = ""
 		return transport.RoundTrip(out)
-	}}
+	}})
 	c, err := New(opt, env)
 	if err != nil {
 		t.Fatal(err)
@@ -113,8 +120,18 @@ type reply struct {
 var plainClient = &http.Client{Transport: &http.Transport{DisableCompression: true, DisableKeepAlives: true},
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 
-// do asks the edge; fields are names and values in turn.
+// do asks the edge; fields are names and values in turn, Host among them.
 func (r *rig) do(method, target string, fields ...string) reply {
+	r.t.Helper()
+	got := r.try(method, target, fields...)
+	if got.err != nil && got.StatusCode == 0 {
+		r.t.Errorf("%s %s: %v", method, target, got.err)
+	}
+	return got
+}
+
+// try is do of what may break off before it has begun.
+func (r *rig) try(method, target string, fields ...string) reply {
 	r.t.Helper()
 	req, err := http.NewRequest(method, r.edge.URL+target, nil)
 	if err != nil {
@@ -123,9 +140,11 @@ func (r *rig) do(method, target string, fields ...string) reply {
 	for i := 0; i < len(fields); i += 2 {
 		req.Header.Add(fields[i], fields[i+1])
 	}
+	if host := req.Header.Get("Host"); host != "" {
+		req.Host = host
+	}
 	res, err := plainClient.Do(req)
 	if err != nil {
-		r.t.Errorf("%s %s: %v", method, target, err)
 		return reply{Response: &http.Response{Header: http.Header{}}, err: err}
 	}
 	defer res.Body.Close()

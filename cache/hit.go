@@ -60,9 +60,7 @@ func (c *Cache) Hit(p *proxy.Plain) *proxy.Hit {
 		h.release()
 		return nil
 	}
-	if second := now.Unix(); o.used.Swap(second) != second {
-		c.noticed(o, m, now)
-	}
+	c.use(o, m, now)
 	c.met.hits.inc()
 	age := m.age(now)
 	b := append(h.buf[:0], text...)
@@ -115,13 +113,11 @@ func (c *Cache) compose(m *meta) []byte {
 	if status == "" || m.Status < 200 || m.Status == http.StatusNoContent {
 		return nil
 	}
-	fields := m.Header.Clone()
+	fields := http.Header{}
+	c.fields(fields, m)
 	delete(fields, "Cache-Status")
 	delete(fields, "Age")
 	fields["Content-Length"] = []string{strconv.FormatInt(m.Size, 10)}
-	if c.media(m.Class) {
-		exposed(fields)
-	}
 	var b strings.Builder
 	b.WriteString("HTTP/1.1 " + strconv.Itoa(m.Status) + " " + status + "\r\n")
 	for name, values := range fields {
@@ -139,7 +135,7 @@ func (c *Cache) compose(m *meta) []byte {
 func (o *object) lay(m *meta, h *hand) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	n := int(max(1, (m.Size+m.Slice-1)/m.Slice))
+	n := int(max(1, (m.Size+m.Chunk-1)/m.Chunk))
 	if o.dead || n > maxHitChunks || n > len(o.slots) || o.meta.Load() != m {
 		return false
 	}

@@ -49,6 +49,8 @@ func TestHitIsTheUsualAnswer(t *testing.T) {
 			http.NotFound(w, req)
 		case "/empty.txt":
 			page("", fields...)(w, req)
+		case "/x":
+			page("hello", append(fields, "Content-Type", "video/mp2t")...)(w, req)
 		case "/long.ts":
 			page(long, fields...)(w, req)
 		default:
@@ -57,7 +59,7 @@ func TestHitIsTheUsualAnswer(t *testing.T) {
 	})
 	f := func(path string) {
 		t.Helper()
-		r.get(path)
+		r.get(path, "Origin", "http://player.example")
 		for _, head := range []bool{false, true} {
 			method := map[bool]string{false: "GET", true: "HEAD"}[head]
 			want := r.do(method, path)
@@ -84,6 +86,7 @@ func TestHitIsTheUsualAnswer(t *testing.T) {
 	}
 	f("/a.txt")
 	f("/a.ts")
+	f("/x")
 	f("/empty.txt")
 	f("/long.ts")
 }

@@ -7,7 +7,8 @@ import (
 )
 
 // A key names what is asked for: requests of one key are answered by the same
-// object, Vary aside. What is not in the key is not sent upstream.
+// object, Vary aside. What of path, query and Host is not in the key is not sent
+// upstream.
 type key struct {
 	id    string // path?query, after the host and a NUL if the host is part of it; the path as by pathID
 	query string // as it goes upstream: sorted, without what is ignored
@@ -63,7 +64,39 @@ func (r *keyRules) from(host, path, query string) key {
 	return key{id: id, query: query}
 }
 
-var pathEscaper = strings.NewReplacer("%", "%25", "?", "%3F")
+// stream is what streams, and the newest versions of playlists, are known by: the
+// id without what blocking requests add to it. Of segments it may have a query more.
+func (k key) stream() string { return plain(k.id) }
+
+// host is the key's part of a Host, as by keyHost; "" if hosts are not told apart.
+func (k key) host() string { return strings.TrimSuffix(hostIn(k.id), "\x00") }
+
+// hostIn returns what an id or a stream's name begins with before its path: a host
+// and a NUL, or nothing.
+func hostIn(id string) string { return id[:strings.IndexByte(id, 0)+1] }
+
+// A target is what is asked for of a host: a path that is canonical, a slash at its
+// end kept, and a query as it came. The zero target is none.
+type target struct{ path, query string }
+
+// String is the target as an id has it: no "?" of a path is taken for a query's.
+func (t target) String() string {
+	if t.query == "" {
+		return pathID(t.path)
+	}
+	return pathID(t.path) + "?" + t.query
+}
+
+// targetIn reads what String has written.
+func targetIn(s string) target {
+	path, query, _ := strings.Cut(s, "?")
+	return target{pathUnescaper.Replace(path), query}
+}
+
+var (
+	pathEscaper   = strings.NewReplacer("%", "%25", "?", "%3F")
+	pathUnescaper = strings.NewReplacer("%25", "%", "%3F", "?")
+)
 
 // pathID returns a canonical path as it stands in an id: decoded but for "%" and
 // "?", so that no path can be taken for a path with a query.

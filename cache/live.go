@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // A newest is the newest version of a live playlist that blocking requests have
@@ -19,7 +21,7 @@ func (c *Cache) ruled(cl class, is *manifest, m *meta, v verdict, a *ask) verdic
 		return v
 	}
 	msn, part, _, blocks := blocking(a.key.query)
-	of := c.streams.of(a.stream())
+	of := c.streams.of(a.key.stream())
 	live := of != nil && of.Class == livePlaylist
 	var target time.Duration
 	if of != nil {
@@ -32,7 +34,7 @@ func (c *Cache) ruled(cl class, is *manifest, m *meta, v verdict, a *ask) verdic
 		blocks = is != nil && is.holds(msn, part) // not if the origin has ignored it
 	}
 	ruled := mediaVerdict(cl, is, m.Status, v, blocks, live, target)
-	if is != nil && is.Class == storedPlaylist && !v.Explicit && (is.First > 0 || c.streams.lived(a.stream())) {
+	if is != nil && is.Class == storedPlaylist && !v.Explicit && (is.First > 0 || c.streams.lived(a.key.stream())) {
 		// A live one that has ended, for now: encoders end their playlist when they
 		// are restarted.
 		ruled.Fresh = min(ruled.Fresh, max(plainFloor, min(is.target()/2, plainCap)))
@@ -46,54 +48,55 @@ func (c *Cache) listed(o *object, is *manifest) {
 		return
 	}
 	now, m := time.Now(), o.meta.Load()
+	name, host := m.stream(), m.key().host()
 	if _, _, skip, _ := blocking(m.Query); skip == "" && is.Class == livePlaylist {
-		c.setNewest(plain(m.Key), newest{o, is})
+		c.setNewest(name, newest{o, is})
 	}
-	ch := c.streams.saw(m.stream(), is, now)
-	for _, target := range ch.Listed {
-		c.rehabilitate(target)
+	ch := c.streams.saw(name, is, now)
+	for _, t := range ch.Listed {
+		c.rehabilitate(t, host)
 	}
 	if ch.Restarted {
 		c.met.restarts.inc()
-		c.log.Info("stream has begun anew", pathField(m.Path))
+		c.log.Info("stream has begun anew", zap.String("path", m.Path))
 	}
-	for _, target := range ch.Stale {
-		for _, o := range c.table.all(c.want(target).key.id) {
+	for _, t := range ch.Stale {
+		for _, o := range c.table.all(c.want(t, host).key.id) {
 			o.soften()
 		}
 	}
-	c.ahead(ch.Next)
+	c.ahead(ch.Next, host)
 }
 
 // setNewest remembers a version of a live playlist, unless a newer one is known:
 // answers may overtake each other.
-func (c *Cache) setNewest(id string, n newest) {
-	old, ok := c.latest.Peek(id)
+func (c *Cache) setNewest(name string, n newest) {
+	old, ok := c.latest.Peek(name)
 	if ok && !old.object.isDead() && old.is.First <= n.is.Last && old.is.holds(n.is.Last+1, n.is.Parts) {
 		return
 	}
-	c.latest.Add(id, n)
+	c.latest.Add(name, n)
 }
 
 // rehabilitate forgets that something was not there, now that a playlist lists it.
-func (c *Cache) rehabilitate(target string) {
-	for _, o := range c.table.all(c.want(target).key.id) {
+func (c *Cache) rehabilitate(t target, host string) {
+	for _, o := range c.table.all(c.want(t, host).key.id) {
 		if o.meta.Load().Status >= 400 {
 			o.kill()
 		}
 	}
 }
 
-// ahead fetches what viewers are about to ask for.
-func (c *Cache) ahead(targets []string) {
+// ahead fetches what viewers of a host are about to ask for.
+func (c *Cache) ahead(targets []target, host string) {
 	if n := len(targets) - c.opt.Prefetch; n > 0 {
 		targets = targets[n:] // the newest stand last
 	}
-	for _, target := range targets {
+	for _, t := range targets {
 		if c.opt.Prefetch == 0 || c.ram.limit == 0 {
 			return
 		}
-		a := c.want(target)
+		a := c.want(t, host)
 		if o, pass := c.table.find(a.key.id, a.header); o == nil && pass.IsZero() {
 			if _, first := c.depart(a, a.header, nil, nil, nil, false); first {
 				c.met.prefetched.inc()
@@ -109,7 +112,7 @@ func (c *Cache) newest(k key, path string, h http.Header, now time.Time) (*objec
 	if c.opt.Media != mediaAware || guess(path) != livePlaylist {
 		return nil, nil
 	}
-	n, ok := c.latest.Get(plain(k.id))
+	n, ok := c.latest.Get(k.stream())
 	if !ok || n.object.isDead() || !n.object.matches(h) {
 		return nil, nil
 	}
@@ -126,17 +129,11 @@ func (c *Cache) newest(k key, path string, h http.Header, now time.Time) (*objec
 	return nil, nil
 }
 
+// key is the key that the object is stored under.
+func (m *meta) key() key { return key{m.Key, m.Query} }
+
 // stream is the name under which streams know a playlist, or look for a segment.
-func (m *meta) stream() string { return streamOf(m.Path, m.Query) }
-
-func (a *ask) stream() string { return streamOf(a.path, a.key.query) }
-
-func streamOf(path, query string) string {
-	if query == "" {
-		return path
-	}
-	return plain(path + "?" + query)
-}
+func (m *meta) stream() string { return m.key().stream() }
 
 // plain is a key without what blocking requests add to it.
 func plain(id string) string {
@@ -164,7 +161,7 @@ func (c *Cache) noticed(o *object, m *meta, now time.Time) {
 	}
 	c.streams.asked(m.stream(), now)
 	if m.Class == segment {
-		c.ahead(c.streams.after(m.Path))
+		c.ahead(c.streams.after(m.stream()), m.key().host())
 	}
 }
 

@@ -102,6 +102,43 @@ func TestNextSegmentIsFetchedAhead(t *testing.T) {
 	r.trips("/live/seg13.ts", 1)
 }
 
+// What the edge asks for by itself it asks of the viewers' host, and finds again.
+func TestAheadOnAHost(t *testing.T) {
+	const host = "tv.example:8080"
+	l := newLive(10)
+	r := newRigOn(t, keepHost, l.ServeHTTP)
+	r.get("/live/index.m3u8", "Host", host)
+	r.get("/live/seg12.ts", "Host", host)
+	l.first.Store(11)
+	proxytest.Eventually(t, 5*time.Second, "segment 13 is there before anybody asks", func() bool {
+		r.get("/live/index.m3u8", "Host", host)
+		return len(r.origin.asked("/live/seg13.ts")) == 1
+	})
+	r.is(r.get("/live/seg13.ts", "Host", host), 200, "segment 13 of life one", "")
+	r.trips("/live/seg13.ts", 1)
+	if got := r.origin.asked("/live/seg13.ts")[0].Host; got != host {
+		t.Errorf("the origin was asked for host %q, want %q", got, host)
+	}
+}
+
+// Two hosts that have a playlist of one path have two streams.
+func TestStreamsOfTwoHosts(t *testing.T) {
+	lives := map[string]*live{"one.example": newLive(10), "two.example": newLive(500)}
+	r := newRigOn(t, keepHost, func(w http.ResponseWriter, req *http.Request) { lives[req.Host].ServeHTTP(w, req) },
+		func(o *Options) { o.Prefetch = 0 })
+	for range 2 {
+		for host, l := range lives {
+			first := l.first.Add(1)
+			proxytest.Eventually(t, 5*time.Second, "the playlist has moved", func() bool {
+				return strings.Contains(r.get("/live/index.m3u8", "Host", host).body, fmt.Sprintf("seg%d.ts", first+2))
+			})
+		}
+	}
+	if n := r.met.restarts.Load(); n != 0 {
+		t.Errorf("%d streams have begun anew, want none", n)
+	}
+}
+
 // An encoder that is stopped ends its playlist; when it is back viewers see it, and
 // not an hour later.
 func TestEndedStreamGoesOn(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 )
 
 // A manifest is what the cache needs to know of an HLS playlist or an MPD. URIs
-// are resolved: path, or path?query, of this host; those of others are left out.
+// are resolved to targets of this host; those of others are left out.
 // It never changes.
 type manifest struct {
 	Class       class
@@ -19,11 +19,11 @@ type manifest struct {
 	Blocks      bool          // CAN-BLOCK-RELOAD
 	First, Last int64         // media sequence numbers of the segments, Last < First if there is none
 	Parts       int           // how many of the segment behind Last are there
-	Segments    []string      // by number, from First; "" for a gap, or where it is of another host
-	Pieces      []string      // parts, hinted ones and init segments
-	Hint        string        // the part that comes next (EXT-X-PRELOAD-HINT)
-	Variants    []string      // of a multivariant playlist: the media playlists
-	Inits       []string      // init segments (EXT-X-MAP), the newest last
+	Segments    []target      // by number, from First; none for a gap, or where it is of another host
+	Pieces      []target      // parts, hinted ones and init segments
+	Hint        target        // the part that comes next (EXT-X-PRELOAD-HINT)
+	Variants    []target      // of a multivariant playlist: the media playlists
+	Inits       []target      // init segments (EXT-X-MAP), the newest last
 }
 
 const (
@@ -82,30 +82,27 @@ type resolver struct {
 	vars []string // names, as they are used, and values by turns (EXT-X-DEFINE)
 }
 
-// resolve returns path or path?query; "" for what is not of this host, or not
+// resolve returns what a URI is of this host; none if it is of another, or not
 // acceptable to the front.
-func (r *resolver) resolve(uri string) string {
+func (r *resolver) resolve(uri string) target {
 	uri = strings.TrimSpace(uri)
 	if strings.Contains(uri, "{$") {
 		uri = strings.NewReplacer(r.vars...).Replace(uri)
 	}
 	if uri == "" || strings.Contains(uri, "{$") {
-		return ""
+		return target{}
 	}
 	ref, err := url.Parse(uri)
 	if err != nil || ref.Scheme != "" || ref.Host != "" || ref.Opaque != "" || ref.User != nil {
-		return ""
+		return target{}
 	}
 	ref.Fragment, ref.RawFragment = "", ""
 	u := r.base.ResolveReference(ref)
-	p, err := proxy.CleanPath(u.EscapedPath())
+	p, err := proxy.CleanHTTPPath(u.EscapedPath())
 	if err != nil || p == r.base.Path && u.RawQuery == "" {
-		return ""
+		return target{}
 	}
-	if u.RawQuery != "" {
-		p += "?" + u.RawQuery
-	}
-	return p
+	return target{p, u.RawQuery}
 }
 
 // maxVars is how many variables a playlist may have, maxVar the length of a value
@@ -120,10 +117,4 @@ func (r *resolver) define(name, value string) {
 	if name != "" && len(value) <= maxVar && len(r.vars) < 2*maxVars {
 		r.vars = append(r.vars, "{$"+name+"}", value)
 	}
-}
-
-// bare returns a URI without its query, which may be a viewer's token.
-func bare(uri string) string {
-	p, _, _ := strings.Cut(uri, "?")
-	return p
 }

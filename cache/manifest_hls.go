@@ -84,11 +84,11 @@ func (l *hlsList) media(lines *bytes.Buffer) *manifest {
 	}
 	l.head(p)
 	for _, s := range p.Segments[:p.Count()] {
-		uri := ""
+		var t target
 		if !s.Gap {
-			uri = l.resolve(s.URI)
+			t = l.resolve(s.URI)
 		}
-		l.m.Segments = append(l.m.Segments, uri)
+		l.m.Segments = append(l.m.Segments, t)
 	}
 	// A delta update lists fewer than it tells of (RFC 8216bis §4.4.5.2).
 	l.m.First = int64(p.SeqNo) + int64(p.SkippedSegments())
@@ -153,12 +153,12 @@ func (l *hlsList) variable(list string) { l.define(attribute(list, "NAME"), attr
 
 // with appends a URI, resolved, unless it was the last one: parts may be ranges of
 // one file.
-func (l *hlsList) with(list []string, uri string) []string {
-	uri = l.resolve(uri)
-	if uri == "" || len(list) > 0 && list[len(list)-1] == uri {
+func (l *hlsList) with(list []target, uri string) []target {
+	t := l.resolve(uri)
+	if t == (target{}) || len(list) > 0 && list[len(list)-1] == t {
 		return list
 	}
-	return append(list, uri)
+	return append(list, t)
 }
 
 // A tagReader has the library call a function with what follows a tag. It is

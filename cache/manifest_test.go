@@ -20,6 +20,14 @@ func recorded(t testing.TB, name string) []byte {
 	return body
 }
 
+// texts are targets as they stand in keys.
+func texts(targets []target) (all []string) {
+	for _, t := range targets {
+		all = append(all, t.String())
+	}
+	return all
+}
+
 // hls reads a playlist of /live/index.m3u8.
 func hls(t testing.TB, body string) *manifest {
 	t.Helper()
@@ -45,9 +53,9 @@ func TestParseMediaPlaylist(t *testing.T) {
 		}
 		return m
 	}
-	equal := func(what string, got []string, want ...string) {
+	equal := func(what string, targets []target, want ...string) {
 		t.Helper()
-		if !slices.Equal(got, want) {
+		if got := texts(targets); !slices.Equal(got, want) {
 			t.Errorf("%s: %q, want %q", what, got, want)
 		}
 	}
@@ -59,12 +67,12 @@ func TestParseMediaPlaylist(t *testing.T) {
 	equal("init segments", m.Inits, "/cam 1/init.mp4")
 	m = f("ffmpeg-ranges.m3u8", storedPlaylist, s, 0, 4, 0, false)
 	equal("init segments", m.Inits, "/cam 1/index.m4s")
-	equal("segments", slices.Compact(m.Segments), "/cam 1/index.m4s")
+	equal("segments", slices.Compact(slices.Clone(m.Segments)), "/cam 1/index.m4s")
 	f("gohlslib-ts.m3u8", livePlaylist, s, 0, 6, 0, false)
 
 	m = f("gohlslib-ll.m3u8", livePlaylist, s, 12, 18, 3, true)
 	equal("first segment", m.Segments[:1], "/cam 1/7e465e09421f_video1_seg12.mp4?token=a+b")
-	equal("hint", []string{m.Hint}, "/cam 1/7e465e09421f_video1_part63.mp4?token=a+b")
+	equal("hint", []target{m.Hint}, "/cam 1/7e465e09421f_video1_part63.mp4?token=a+b")
 	if m.PartTarget != 200*time.Millisecond || len(m.Pieces) != 1+13+1 {
 		t.Errorf("part target %v, %d pieces: %q", m.PartTarget, len(m.Pieces), m.Pieces)
 	}
@@ -78,7 +86,7 @@ func TestParseMultivariant(t *testing.T) {
 	f := func(name string, want ...string) {
 		t.Helper()
 		m := parse("/a/main.m3u8", livePlaylist, recorded(t, name))
-		if m == nil || m.Class != multivariant || !slices.Equal(m.Variants, want) {
+		if m == nil || m.Class != multivariant || !slices.Equal(texts(m.Variants), want) {
 			t.Errorf("%s: %+v, want %q", name, m, want)
 		}
 	}
@@ -92,7 +100,7 @@ func TestParseUnusualPlaylists(t *testing.T) {
 	f := func(body string, parts int, segments, pieces []string) {
 		t.Helper()
 		m := hls(t, body)
-		if m.Parts != parts || !slices.Equal(m.Segments, segments) || !slices.Equal(m.Pieces, pieces) {
+		if m.Parts != parts || !slices.Equal(texts(m.Segments), segments) || !slices.Equal(texts(m.Pieces), pieces) {
 			t.Errorf("%s%+v\nwant %d parts, segments %q, pieces %q", body, m, parts, segments, pieces)
 		}
 	}
@@ -141,7 +149,7 @@ func TestManifestResolve(t *testing.T) {
 	f := func(base, uri, want string) {
 		t.Helper()
 		m := parse(base, livePlaylist, []byte("#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n"+uri+"\n"))
-		if m == nil || len(m.Segments) != 1 || m.Segments[0] != want {
+		if m == nil || len(m.Segments) != 1 || m.Segments[0].String() != want {
 			t.Errorf("%q in %q: %+v, want %q", uri, base, m, want)
 		}
 	}
@@ -152,10 +160,14 @@ func TestManifestResolve(t *testing.T) {
 	f("/a/b/i.m3u8", "/1.ts", "/1.ts")
 	f("/a/b/i.m3u8", "1.ts?x=1&y=%20#f", "/a/b/1.ts?x=1&y=%20")
 	f("/a/b/i.m3u8", "?n=1", "/a/b/i.m3u8?n=1")
-	f("/a b/100%/i.m3u8", "1.ts", "/a b/100%/1.ts")
+	f("/a b/100%/i.m3u8", "1.ts", "/a b/100%25/1.ts")
 	f("/a/i.m3u8", "seg%201.ts", "/a/seg 1.ts")
 	f("/a/i.m3u8", "seg 1.ts", "/a/seg 1.ts")
 	f("/a/i.m3u8", "%E4%BD%A0.ts", "/a/你.ts")
+	f("/a/i.m3u8", "seg%3Fx.ts?y", "/a/seg%3Fx.ts?y")
+	f("/a/i.m3u8", "seg/?n=1", "/a/seg/?n=1")
+	f("/a/i.m3u8", "seg/", "/a/seg/")
+	f("/a/i.m3u8", "/", "/")
 
 	f("/a/i.m3u8", "http://example.com/1.ts", "")
 	f("/a/i.m3u8", "//example.com/1.ts", "")
@@ -227,9 +239,9 @@ func FuzzParse(f *testing.F) {
 				m.Update < 0 || m.PartTarget < 0 || m.PartTarget > maxTarget {
 				t.Errorf("%q: %+v", body, m)
 			}
-			for _, uri := range slices.Concat(m.Segments, m.Pieces, m.Variants, m.Inits, []string{m.Hint}) {
-				if uri != "" && uri[0] != '/' {
-					t.Errorf("%q: URI %q", body, uri)
+			for _, to := range slices.Concat(m.Segments, m.Pieces, m.Variants, m.Inits, []target{m.Hint}) {
+				if to != (target{}) && to.path[0] != '/' {
+					t.Errorf("%q: %+v", body, to)
 				}
 			}
 			newStreams(1).saw("/p", m, time.Unix(1, 0))

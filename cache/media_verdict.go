@@ -38,7 +38,7 @@ func mediaVerdict(c class, m *manifest, status int, v verdict, blocked, live boo
 		return v
 	case c == secret:
 		return secretVerdict(v)
-	case !v.Store && v.Why != "no lifetime":
+	case !v.Store && v.Why != lacksLifetime:
 		return v
 	case status >= 400:
 		return negativeVerdict(c, status, v, blocked, live, target)
@@ -64,7 +64,7 @@ func mediaVerdict(c class, m *manifest, status int, v verdict, blocked, live boo
 // says explicitly that they are for everybody.
 func secretVerdict(v verdict) verdict {
 	if v.Store && !v.Shared {
-		v.Store, v.Why = false, "key or licence"
+		v.Store, v.Why = false, keyOrLicence
 	}
 	return v
 }
@@ -133,7 +133,7 @@ func negativeVerdict(c class, status int, v verdict, blocked, live bool, target 
 	case blocked && status == 400:
 		life = negativeEarly
 	case blocked && status >= 500: // the wait that failed; the next may not
-		v.Store, v.Why = false, "error of a blocking request"
+		v.Store, v.Why = false, blockedError
 		return v
 	case status != 404 && status != 410 && status < 500:
 		return v
@@ -142,7 +142,7 @@ func negativeVerdict(c class, status int, v verdict, blocked, live bool, target 
 	case c == segment && live && target > 0:
 		life = min(negativeLive, target/4)
 	}
-	v.Store, v.Why = true, ""
+	v.Store, v.Why = true, noObstacle
 	if v.Explicit {
 		life = min(life, v.Fresh)
 	}
@@ -152,7 +152,7 @@ func negativeVerdict(c class, status int, v verdict, blocked, live bool, target 
 
 // unsaid gives a lifetime to what the origin gave none.
 func unsaid(v verdict, life time.Duration) verdict {
-	v.Store, v.Why = true, ""
+	v.Store, v.Why = true, noObstacle
 	if !v.Explicit && !v.NoCache {
 		v.Fresh = life
 	}
@@ -161,7 +161,7 @@ func unsaid(v verdict, life time.Duration) verdict {
 
 // overruled gives a lifetime which the origin can only make shorter, not zero.
 func overruled(v verdict, life time.Duration) verdict {
-	v.Store, v.Why, v.NoCache, v.Must = true, "", false, false
+	v.Store, v.Why, v.NoCache, v.Must = true, noObstacle, false, false
 	if v.Explicit && v.Fresh > 0 {
 		life = min(life, v.Fresh)
 	}

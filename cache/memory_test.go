@@ -116,6 +116,16 @@ func (m *memory) useAtRandom(t *testing.T, mark byte) {
 	}
 }
 
+// What is counted is what is taken, whatever the size of a page is.
+func TestPages(t *testing.T) {
+	defer func(n int64) { minBlock = n }(minBlock)
+	for _, minBlock = range []int64{4 << 10, 16 << 10, 64 << 10} {
+		if a, b, c := pages(0), pages(1), pages(int(minBlock)+1); a != 0 || b != minBlock || c != 2*minBlock {
+			t.Errorf("with pages of %d bytes: %d, %d and %d", minBlock, a, b, c)
+		}
+	}
+}
+
 func TestMemoryTooLarge(t *testing.T) {
 	m := newTestMemory(t, 1<<20, 64<<10)
 	wantBug(t, "a larger block than the largest", func() { m.block(64<<10 + 1) })

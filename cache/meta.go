@@ -19,7 +19,7 @@ type meta struct {
 	Status   int           // 200, or what else was stored
 	Header   http.Header   // as the viewer gets it, see storable; shared, never changed
 	Size     int64         // bytes; -1 while it is not known
-	Slice    int64         // bytes of each chunk but the last
+	Chunk    int64         `json:"Slice"` // bytes of each chunk but the last; as files name it
 	Sliced   bool          // chunks may be fetched, and go, one by one: there is a strong validator and the origin serves ranges
 	Asked    time.Time     // when the origin was last asked about it
 	Answered time.Time     // and had answered

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/zap"
 
 	"weir/proxy"
 )
@@ -87,6 +86,3 @@ func (c *Cache) Status() any {
 	c.table.each(func(*object) bool { s.Objects++; return true })
 	return s
 }
-
-func pathField(path string) zap.Field { return zap.String("path", path) }
-func errField(err error) zap.Field    { return zap.Error(err) }

@@ -74,9 +74,9 @@ func (o *object) overhead(n int) int64 {
 // object's size is not known.
 func (m *meta) chunkLen(n int) int {
 	if m.Size < 0 {
-		return int(m.Slice)
+		return int(m.Chunk)
 	}
-	return int(min(m.Slice, m.Size-int64(n)*m.Slice))
+	return int(min(m.Chunk, m.Size-int64(n)*m.Chunk))
 }
 
 // slot returns slot n, making it if need be. mu is held.

@@ -47,7 +47,8 @@ type Options struct {
 	// Timeout is how long an origin may be silent, before its header or between bytes. Little
 	// refuses slow origins and low-latency playlists, which block for up to three target durations.
 	Timeout time.Duration // default 30s
-	// Lag is how long a viewer may take for a piece of up to 1 MiB.
+	// Lag is how long a viewer may take for a piece of up to 1 MiB. It is not for
+	// answers at hand (proxy.Hit): who takes none of those for 30 s the front closes.
 	Lag time.Duration // default 30s
 }
 
@@ -65,7 +66,7 @@ func Flags(fs *flag.FlagSet) proxy.Build {
 	fs.IntVar(&o.Prefetch, "cache.prefetch", 1, "`segments` fetched ahead of the viewers of a stream; 0 is none, much fetches what nobody may want")
 	fs.StringVar(&o.Frozen, "cache.frozen", "serve", "`serve|404`: what is done with a live playlist that has not moved for three target durations; 404 makes players look for another source")
 	fs.DurationVar(&o.Timeout, "cache.timeout", 30*time.Second, "how long an origin may be silent; little refuses low-latency playlists, which wait for up to three target durations")
-	fs.DurationVar(&o.Lag, "cache.lag", 30*time.Second, "how long a viewer may take for a piece of up to 1 MiB before he is closed; little cuts viewers on bad lines, much lets dead ones hold memory")
+	fs.DurationVar(&o.Lag, "cache.lag", 30*time.Second, "how long a viewer may take for a piece of up to 1 MiB before he is closed (for a small object out of RAM: 30s in which he takes none of it, whatever this is); little cuts viewers on bad lines, much lets dead ones hold memory")
 	return func(env proxy.Env) (proxy.Mode, error) { return New(*o, env) }
 }
 

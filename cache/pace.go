@@ -11,7 +11,7 @@ import (
 func (c *Cache) huge(size int64) bool { return size > c.ram.limit/8 }
 
 // lead is how far that is.
-func (c *Cache) lead(m *meta) int64 { return max(c.ram.limit/32, 2*m.Slice) }
+func (c *Cache) lead(m *meta) int64 { return max(c.ram.limit/32, 2*m.Chunk) }
 
 // grace is how long a fill of a huge object goes on without anybody who reads it.
 const grace = 2 * time.Second
@@ -22,7 +22,7 @@ const grace = 2 * time.Second
 func (f *fill) pace(ctx context.Context) (done bool, err error) {
 	o := f.o
 	m := o.meta.Load()
-	if f.slice || !o.cache.huge(max(m.Size, f.pos)) {
+	if f.partial || !o.cache.huge(max(m.Size, f.pos)) {
 		return false, nil
 	}
 	o.mu.Lock()
@@ -78,7 +78,7 @@ func (f *fill) ends() (first, last int64) {
 // forget drops the chunks before an offset. o.mu is held, and the object is dead.
 func (o *object) forget(before int64) {
 	m := o.meta.Load()
-	for n := range min(len(o.slots), int(before/m.Slice)) {
+	for n := range min(len(o.slots), int(before/m.Chunk)) {
 		if s := &o.slots[n]; s.ram != nil && s.whole {
 			s.ram.drop()
 			s.ram = nil

@@ -20,9 +20,7 @@ type passingKey struct{}
 // pass forwards the visit's request as it is; reason is RFC 9211's word for why.
 // given is an answer that the origin has given already, nil to ask it.
 func (v *visit) pass(reason string, given *http.Response) {
-	if reason != "" {
-		v.status.fwd = reason
-	}
+	v.status = report{fwd: reason}
 	v.c.met.passed.inc()
 	ctx := context.WithValue(v.req.Context(), passingKey{}, &passing{v, given})
 	v.c.forward.Serve(v.w, v.req.WithContext(ctx), v.ticket.Sent)
@@ -105,8 +103,8 @@ func (c *Cache) invalidate(k key, req *http.Request, res *http.Response) {
 	for _, o := range c.table.all(k.id) {
 		o.kill()
 	}
-	for _, target := range others {
-		for _, o := range c.table.all(c.want(target).key.id) {
+	for _, t := range others {
+		for _, o := range c.table.all(c.want(t, k.host()).key.id) {
 			o.kill()
 		}
 	}

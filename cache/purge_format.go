@@ -35,10 +35,7 @@ func encodePurges(epoch uint64, purges []numbered) []byte {
 	before := ""
 	for _, n := range purges {
 		kind, text := n.packed()
-		shared := 0
-		for shared < min(len(text), len(before)) && text[shared] == before[shared] {
-			shared++
-		}
+		shared := common(text, before)
 		b = append(binary.AppendUvarint(b, n.number), kind)
 		b = binary.AppendUvarint(b, uint64(shared))
 		b = binary.AppendUvarint(b, uint64(len(text)-shared))

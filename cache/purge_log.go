@@ -128,9 +128,14 @@ func (p purge) fit() purge {
 
 // commonPrefix is what two paths begin with. It splits no character: paths are UTF-8.
 func commonPrefix(a, b string) string {
+	return strings.ToValidUTF8(a[:common(a, b)], "")
+}
+
+// common is how many bytes two strings have in common at their beginnings.
+func common(a, b string) int {
 	n := 0
 	for n < min(len(a), len(b)) && a[n] == b[n] {
 		n++
 	}
-	return strings.ToValidUTF8(a[:n], "")
+	return n
 }

@@ -92,7 +92,7 @@ func (r *reader) next(ctx context.Context) (p piece, err error) {
 		if m.Size >= 0 && r.off >= m.Size || r.want >= 0 && r.off >= r.want {
 			return piece{}, nil
 		}
-		n := int(r.off / m.Slice)
+		n := int(r.off / m.Chunk)
 		s := o.slot(n)
 		if p, ok := r.inRAM(s.ram, n, m); ok {
 			return p, nil
@@ -120,10 +120,10 @@ func (r *reader) inRAM(c *chunk, n int, m *meta) (piece, bool) {
 	if c == nil {
 		return piece{}, false
 	}
-	from := int(r.off - int64(n)*m.Slice)
+	from := int(r.off - int64(n)*m.Chunk)
 	to := c.have
 	if r.want >= 0 {
-		to = int(min(int64(to), r.want-int64(n)*m.Slice))
+		to = int(min(int64(to), r.want-int64(n)*m.Chunk))
 	}
 	if from >= to {
 		return piece{}, false
@@ -159,7 +159,7 @@ func (r *reader) onDisk(n int, m *meta) (piece, bool) {
 	case c == nil:
 		r.moved(p.n)
 		return p, true
-	case s.ram == nil && !o.dead:
+	case s.ram == nil: // also of a dead object: its readers need it, and the last one takes it along
 		o.keep(n, c)
 	default:
 		c.drop()
@@ -191,7 +191,7 @@ func (o *object) fromDisk(n int, off, want int64, m *meta) (p piece, c *chunk, e
 	if length > smallOnDisk {
 		f, size, err := o.cache.disk.open(o.id, n)
 		if err == nil {
-			at := off - int64(n)*m.Slice
+			at := off - int64(n)*m.Chunk
 			left := size - at
 			if want >= 0 {
 				left = min(left, want-off)
@@ -222,7 +222,7 @@ func (o *object) fromDisk(n int, off, want int64, m *meta) (p piece, c *chunk, e
 
 // near is how far a fill may be behind a reader's offset for the reader to wait
 // for it, rather than to ask for a slice of his own.
-func (m *meta) near() int64 { return m.Slice }
+func (m *meta) near() int64 { return m.Chunk }
 
 // tries bounds how often one reader has the same bytes fetched.
 const tries = 3
@@ -246,7 +246,7 @@ func (r *reader) need(n int, m *meta) error {
 		r.asked, r.tried = r.off, 0
 	}
 	switch {
-	case o.err != nil && (!m.Sliced || errors.Is(o.err, errChanged) || r.tried >= tries):
+	case o.err != nil && (!m.Sliced || errors.Is(o.err, errChanged) || r.tried >= tries || r.tried > 0 && errors.Is(o.err, errNoMemory)):
 		return o.err
 	case m.Sliced && r.tried < tries:
 		r.tried++

@@ -20,9 +20,9 @@ func (c *Cache) about(p purge) func(m *meta) bool {
 	case p.Tag != "":
 		return func(m *meta) bool { return slices.Contains(m.Tags, p.Tag) }
 	case p.Prefix != "":
-		return func(m *meta) bool { return strings.HasPrefix(m.Path, p.Prefix) }
+		return func(m *meta) bool { return strings.HasPrefix(pathID(m.Path), p.Prefix) }
 	}
-	a := c.want(p.URL)
+	a := c.want(targetIn(p.URL), "")
 	return func(m *meta) bool { return m.Path == a.path && m.Query == a.key.query }
 }
 
@@ -93,7 +93,7 @@ func (c *Cache) purge(p purge) (n int) {
 		return true
 	}
 	if p.URL != "" && !c.keys.host { // there is one key
-		for _, o := range c.table.all(c.want(p.URL).key.id) {
+		for _, o := range c.table.all(c.want(targetIn(p.URL), "").key.id) {
 			hit(o)
 		}
 	} else {
@@ -103,12 +103,12 @@ func (c *Cache) purge(p purge) (n int) {
 	return n
 }
 
-// look lists objects by the beginning of their paths.
+// look lists objects by the beginning of their paths, as by pathID.
 func (c *Cache) look(prefix string, limit int) (objects []objectStatus, more bool) {
 	now := time.Now()
 	c.table.each(func(o *object) bool {
 		m := o.meta.Load()
-		if !strings.HasPrefix(m.Path, prefix) {
+		if !strings.HasPrefix(pathID(m.Path), prefix) {
 			return true
 		}
 		if more = len(objects) >= limit; !more {

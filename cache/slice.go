@@ -11,19 +11,19 @@ import (
 func (o *object) startSlice(n int, want int64) {
 	m := o.meta.Load()
 	unit := o.cache.opt.slice()
-	from := int64(n) * m.Slice
+	from := int64(n) * m.Chunk
 	to := (from/unit + 1) * unit
 	if want < 0 {
 		want = m.Size
 	}
 	to = min(max(to, min(want, from+8*unit)), m.Size)
-	for k := n + 1; k < len(o.slots) && int64(k)*m.Slice < to; k++ {
+	for k := n + 1; k < len(o.slots) && int64(k)*m.Chunk < to; k++ {
 		if s := o.slots[k]; s.ram != nil || s.disk || s.loading {
-			to = int64(k) * m.Slice
+			to = int64(k) * m.Chunk
 		}
 	}
-	to = min((to+m.Slice-1)/m.Slice*m.Slice, m.Size)
-	f := &fill{o: o, from: from, to: to, slice: true}
+	to = min((to+m.Chunk-1)/m.Chunk*m.Chunk, m.Size)
+	f := &fill{o: o, from: from, to: to, partial: true}
 	f.begin()
 	if !o.cache.spawn(f.work) {
 		o.fills = o.fills[:len(o.fills)-1]

@@ -3,6 +3,7 @@ package cache
 import (
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -52,6 +53,54 @@ func TestSlices(t *testing.T) {
 	r.is(r.get("/a.mp4", "Range", "bytes=0-9,8000000-8000009"), 206, "*", "; hit")
 	r.is(r.get("/a.mp4"), 200, body, "; hit")
 	r.trips("", n)
+}
+
+// A path may have a "?" in it, which no query begins with.
+func TestSlicesOfAPathWithAQuestionMark(t *testing.T) {
+	body := noise(3<<20 + 5)
+	r := newRig(t, func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.Path != "/a?b.mp4" {
+			http.NotFound(w, req)
+			return
+		}
+		file(body, `"a"`)(w, req)
+	})
+	r.is(r.get("/a%3Fb.mp4", "Range", "bytes=0-9"), 206, body[:10], "fwd=uri-miss")
+	r.is(r.get("/a%3Fb.mp4", "Range", "bytes=2500000-2500009"), 206, body[2500000:2500010], "fwd=partial")
+	r.trips("/a?b.mp4", 2)
+	if n := r.purge(purge{URL: "/a%3Fb.mp4"}); n != 1 {
+		t.Errorf("%d purged by URL, want 1", n)
+	}
+	r.get("/a%3Fb.mp4", "Range", "bytes=0-9")
+	if n := r.purge(purge{Prefix: "/a%3F"}); n != 1 {
+		t.Errorf("%d purged by prefix, want 1", n)
+	}
+}
+
+// A paced is a viewer's end; it notes what is written before one deadline.
+type paced struct {
+	*httptest.ResponseRecorder
+	run, longest int
+}
+
+func (p *paced) SetWriteDeadline(time.Time) error { p.run = 0; return nil }
+
+func (p *paced) Write(b []byte) (int, error) {
+	p.run += len(b)
+	p.longest = max(p.longest, p.run)
+	return p.ResponseRecorder.Write(b)
+}
+
+// A viewer has -cache.lag for each MiB, however long slices are.
+func TestLagIsForAMiB(t *testing.T) {
+	body := noise(17<<20 + 5)
+	r := newRig(t, file(body, `"a"`), func(o *Options) { o.Memory, o.Slice = 256<<20, 16<<20 })
+	r.get("/a.mp4")
+	w := &paced{ResponseRecorder: httptest.NewRecorder()}
+	r.ServeHTTP(w, httptest.NewRequest("GET", "/a.mp4", nil))
+	if w.Body.String() != body || w.longest != 1<<20 {
+		t.Errorf("%d bytes, at most %d before a deadline; want %d, at most %d", w.Body.Len(), w.longest, len(body), 1<<20)
+	}
 }
 
 // The last bytes first, as players do that look for an index at the end.

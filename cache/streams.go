@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"sync"
@@ -13,13 +14,13 @@ import (
 // far each has come, and when it last moved. Its methods may be called by any
 // goroutine. It is bounded: the playlist that was heard of longest ago goes.
 //
-// A playlist is known by its path, or by path?query where different queries name
-// different streams. Its segments are known by their paths alone: their queries may
-// be tokens, which change from viewer to viewer.
+// A playlist is known by its name, see key.stream: different queries and hosts name
+// different streams. Its segments are known by their host and path alone: their
+// queries may be tokens, which change from viewer to viewer.
 type streams struct {
 	mu     sync.Mutex
 	known  *simplelru.LRU[string, *stream]
-	places map[string]place // by path, of the segments and pieces of all that are known
+	places map[string]place // by bare name, of the segments and pieces of all that are known
 }
 
 // A place is where a segment stands.
@@ -32,10 +33,10 @@ const unnumbered = math.MinInt64
 
 // A change is what a new version of a playlist means for what is stored.
 type change struct {
-	Listed    []string // URIs that were not in it before: what was said of them (404) is no longer so
-	Next      []string // what is worth fetching ahead, newest last; none if nobody has asked lately
+	Listed    []target // URIs that were not in it before: what was said of them (404) is no longer so
+	Next      []target // what is worth fetching ahead, newest last; none if nobody has asked lately
 	Restarted bool     // the stream has begun anew: Stale is no longer what is there
-	Stale     []string // the segments of before; without Restarted, those whose names are used again
+	Stale     []target // the segments of before; without Restarted, those whose names are used again
 }
 
 // newStreams returns a table of at most max playlists.
@@ -49,20 +50,20 @@ func newStreams(max int) *streams {
 	return s
 }
 
-// saw tells of a playlist that the origin has just sent, by its path. m may be nil.
-func (s *streams) saw(path string, m *manifest, now time.Time) change {
+// saw tells of a playlist that the origin has just sent, by its name. m may be nil.
+func (s *streams) saw(name string, m *manifest, now time.Time) change {
 	if m == nil {
 		return change{}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t, ok := s.known.Get(path)
+	t, ok := s.known.Get(name)
 	if !ok || t.newest.numbered() != m.numbered() {
 		lived := ok && t.lived
-		s.known.Remove(path)
-		t = newStream(path, now)
+		s.known.Remove(name)
+		t = newStream(name, now)
 		t.lived = lived || m.live()
-		s.known.Add(path, t)
+		s.known.Add(name, t)
 		listed, _ := s.take(t, m, now)
 		return change{Listed: listed}
 	}
@@ -80,7 +81,7 @@ func (s *streams) saw(path string, m *manifest, now time.Time) change {
 	if t.movedBy(m) {
 		t.moved = now
 	}
-	var names []string
+	var names []target
 	c.Listed, names = s.take(t, m, now)
 	if m.First <= t.haunt {
 		c.Stale = append(c.Stale, names...)
@@ -94,25 +95,25 @@ func (s *streams) saw(path string, m *manifest, now time.Time) change {
 func (s *streams) restart(t *stream, m *manifest, now time.Time) change {
 	c := change{Restarted: true, Stale: t.uris()}
 	s.forget(t)
-	fresh := newStream(t.path, now)
+	fresh := newStream(t.name, now)
 	fresh.asked, fresh.haunt = t.asked, max(t.newest.Last, t.haunt)
 	*t = *fresh
 	c.Listed, _ = s.take(t, m, now)
 	c.Stale = append(c.Stale, c.Listed...)
-	slices.Sort(c.Stale)
+	slices.SortFunc(c.Stale, func(a, b target) int { return cmp.Or(cmp.Compare(a.path, b.path), cmp.Compare(a.query, b.query)) })
 	c.Stale = slices.Compact(c.Stale)
 	return c
 }
 
 // asked tells that a viewer has asked for a playlist or one of its segments.
-func (s *streams) asked(path string, now time.Time) {
+func (s *streams) asked(name string, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t, number := s.find(path)
+	t, number := s.find(name)
 	if t == nil {
 		return
 	}
-	s.known.Get(t.path) // keeps it
+	s.known.Get(t.name) // keeps it
 	t.asked = now
 	if number != unnumbered && t.newest.Class == storedPlaylist {
 		t.recent[t.turn%len(t.recent)] = number + 1 // 0 is none
@@ -121,11 +122,11 @@ func (s *streams) asked(path string, now time.Time) {
 }
 
 // of returns the newest version of the playlist that lists a segment, part or
-// init segment, or that a path itself is; nil if there is none.
-func (s *streams) of(path string) *manifest {
+// init segment of a name, or that a name itself is; nil if there is none.
+func (s *streams) of(name string) *manifest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t, _ := s.find(path)
+	t, _ := s.find(name)
 	if t == nil {
 		return nil
 	}
@@ -135,37 +136,37 @@ func (s *streams) of(path string) *manifest {
 // after returns the one or two segments behind one of a stored playlist that has
 // just been asked for, if the one before it was asked for not long ago: somebody
 // plays it.
-func (s *streams) after(path string) []string {
+func (s *streams) after(name string) []target {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t, number := s.find(path)
+	t, number := s.find(name)
 	if t == nil || number == unnumbered || t.newest.Class != storedPlaylist || !t.played(number-1) {
 		return nil
 	}
-	var next []string
+	var next []target
 	for n := max(number+1, t.newest.First); n <= min(number+2, t.newest.Last); n++ {
-		if uri := t.newest.Segments[n-t.newest.First]; uri != "" && bare(uri) != bare(path) {
-			next = append(next, uri)
+		if to := t.newest.Segments[n-t.newest.First]; to.path != "" && t.of(to) != bare(name) {
+			next = append(next, to)
 		}
 	}
 	return next
 }
 
 // lived reports whether a playlist was a live one at some time.
-func (s *streams) lived(path string) bool {
+func (s *streams) lived(name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t, ok := s.known.Peek(path)
+	t, ok := s.known.Peek(name)
 	return ok && t.lived
 }
 
 // frozen reports whether a live playlist has not moved for three target
 // durations, although it was asked for: the origin has sent the same again, and
 // that not so long ago that nobody knows any more.
-func (s *streams) frozen(path string, now time.Time) bool {
+func (s *streams) frozen(name string, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t, _ := s.find(path)
+	t, _ := s.find(name)
 	if t == nil || !t.newest.live() {
 		return false
 	}

@@ -2,18 +2,28 @@ package cache
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
-// find returns the stream that a path is the playlist of, or a segment of, and then
+// bare returns a name without its query.
+func bare(name string) string {
+	b, _, _ := strings.Cut(name, "?")
+	return b
+}
+
+// of is the bare name of what a stream lists: it is of the same host.
+func (t *stream) of(listed target) string { return t.host + pathID(listed.path) }
+
+// find returns the stream that a name is that of, or of a segment of, and then
 // its number.
-func (s *streams) find(path string) (*stream, int64) {
-	for _, p := range []string{path, bare(path)} {
+func (s *streams) find(name string) (*stream, int64) {
+	for _, p := range []string{name, bare(name)} {
 		if t, ok := s.known.Peek(p); ok {
 			return t, unnumbered
 		}
 	}
-	p, ok := s.places[bare(path)]
+	p, ok := s.places[bare(name)]
 	if !ok {
 		return nil, 0
 	}
@@ -23,31 +33,31 @@ func (s *streams) find(path string) (*stream, int64) {
 
 // take makes a version the newest of its stream. It returns the URIs that were
 // not listed before, and those of them whose names were not either.
-func (s *streams) take(t *stream, m *manifest, now time.Time) (uris, names []string) {
-	note := func(old, uri string) {
-		if old != uri {
-			uris = append(uris, uri)
+func (s *streams) take(t *stream, m *manifest, now time.Time) (uris, names []target) {
+	note := func(old, listed target) {
+		if old != listed {
+			uris = append(uris, listed)
 		}
-		if bare(old) != bare(uri) {
-			names = append(names, uri)
+		if old.path != listed.path {
+			names = append(names, listed)
 		}
 	}
-	for i, uri := range m.Segments {
+	for i, to := range m.Segments {
 		n := m.First + int64(i)
 		l, ok := t.numbers[n]
 		if !ok {
 			l.since = now
 		}
-		if uri != "" {
-			note(l.uri, uri)
-			s.places[bare(uri)] = place{t.path, n}
-			l.uri = uri
+		if to.path != "" {
+			note(l.target, to)
+			s.places[t.of(to)] = place{t.name, n}
+			l.target = to
 		}
 		t.numbers[n] = l
 	}
-	for _, uri := range slices.Concat(m.Pieces, m.Variants) {
-		note(t.pieces[bare(uri)].uri, uri)
-		t.pieces[bare(uri)] = mention{uri, m.Last}
+	for _, to := range slices.Concat(m.Pieces, m.Variants) {
+		note(t.pieces[to.path].target, to)
+		t.pieces[to.path] = mention{to, m.Last}
 	}
 	s.enter(t, m.Pieces) // a variant is a stream of its own
 	t.newest = m
@@ -60,10 +70,11 @@ func (s *streams) take(t *stream, m *manifest, now time.Time) (uris, names []str
 
 // enter gives places to what has no numbers, unless it has one with a number: a
 // part may be a range of its segment.
-func (s *streams) enter(t *stream, pieces []string) {
-	for _, uri := range pieces {
-		if p, ok := s.places[bare(uri)]; !ok || p.number == unnumbered {
-			s.places[bare(uri)] = place{t.path, unnumbered}
+func (s *streams) enter(t *stream, pieces []target) {
+	for _, to := range pieces {
+		name := t.of(to)
+		if p, ok := s.places[name]; !ok || p.number == unnumbered {
+			s.places[name] = place{t.name, unnumbered}
 		}
 	}
 }
@@ -79,30 +90,31 @@ func (s *streams) prune(t *stream) {
 	for n, l := range t.numbers {
 		if n <= oldest || n > t.newest.Last {
 			delete(t.numbers, n)
-			s.leave(t, l.uri, n)
+			s.leave(t, l.target, n)
 		}
 	}
-	for name, p := range t.pieces {
+	for path, p := range t.pieces {
 		if p.last <= oldest {
-			delete(t.pieces, name)
-			s.leave(t, name, unnumbered)
+			delete(t.pieces, path)
+			s.leave(t, p.target, unnumbered)
 		}
 	}
 }
 
 // leave gives up a place, if it has not become that of another.
-func (s *streams) leave(t *stream, uri string, number int64) {
-	if s.places[bare(uri)] == (place{t.path, number}) {
-		delete(s.places, bare(uri))
+func (s *streams) leave(t *stream, listed target, number int64) {
+	name := t.of(listed)
+	if s.places[name] == (place{t.name, number}) {
+		delete(s.places, name)
 	}
 }
 
 // forget gives up all places of a stream.
 func (s *streams) forget(t *stream) {
 	for n, l := range t.numbers {
-		s.leave(t, l.uri, n)
+		s.leave(t, l.target, n)
 	}
-	for name := range t.pieces {
-		s.leave(t, name, unnumbered)
+	for _, p := range t.pieces {
+		s.leave(t, p.target, unnumbered)
 	}
 }

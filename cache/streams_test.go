@@ -41,11 +41,12 @@ func segmentNames(name string, first, last int) []string {
 // wantChange compares, lists in any order.
 func wantChange(t *testing.T, got change, listed, next []string, restarted bool, stale []string) {
 	t.Helper()
-	for _, list := range [][]string{got.Listed, got.Stale, listed, stale} {
+	gotListed, gotStale := texts(got.Listed), texts(got.Stale)
+	for _, list := range [][]string{gotListed, gotStale, listed, stale} {
 		slices.Sort(list)
 	}
-	if !slices.Equal(got.Listed, listed) || !slices.Equal(got.Next, next) ||
-		got.Restarted != restarted || !slices.Equal(got.Stale, stale) {
+	if !slices.Equal(gotListed, listed) || !slices.Equal(texts(got.Next), next) ||
+		got.Restarted != restarted || !slices.Equal(gotStale, stale) {
 		t.Errorf("%+v\nwant listed %q, next %q, restarted %v, stale %q", got, listed, next, restarted, stale)
 	}
 }
@@ -111,7 +112,7 @@ func TestStreamsRestart(t *testing.T) {
 		s := newStreams(10)
 		s.saw(livePath, before, second(0))
 		s.asked(livePath, second(60))
-		listed := slices.Concat(after.Segments, after.Pieces)
+		listed := texts(slices.Concat(after.Segments, after.Pieces))
 		t.Log(what)
 		wantChange(t, s.saw(livePath, after, second(60)), listed, nil, true, stale)
 		if s.of(livePath) != after {
@@ -191,7 +192,7 @@ func TestStreamsDelta(t *testing.T) {
 	if c := s.saw(livePath, full, second(0)); c.Restarted || c.Stale != nil {
 		t.Errorf("a full playlist after a delta update: %+v", c)
 	}
-	for _, uri := range slices.Concat(full.Segments, delta.Segments, full.Pieces) {
+	for _, uri := range texts(slices.Concat(full.Segments, delta.Segments, full.Pieces)) {
 		if m := s.of(uri); m != full {
 			t.Errorf("of(%q) = %p, want %p", uri, m, full)
 		}
@@ -257,7 +258,7 @@ func TestStreamsAfter(t *testing.T) {
 	f := func(path string, want ...string) {
 		t.Helper()
 		s.asked(path, second(1))
-		if got := s.after(path); !slices.Equal(got, want) {
+		if got := texts(s.after(path)); !slices.Equal(got, want) {
 			t.Errorf("after(%q) = %q, want %q", path, got, want)
 		}
 	}

@@ -7,12 +7,13 @@ import (
 
 // A stream is what is known of one playlist.
 type stream struct {
-	path    string
+	name    string // see key.stream
+	host    string // hostIn of it
 	newest  *manifest
 	lived   bool               // some version was live: one that has ended may go on
 	numbers map[int64]listed   // by media sequence number: of the newest version, and of what slid out of it
-	pieces  map[string]mention // parts, init segments and variants by name, likewise
-	inits   []string           // of the newest version that had any
+	pieces  map[string]mention // parts, init segments and variants by path, likewise
+	inits   []target           // of the newest version that had any
 	widest  int                // segments in the longest version
 	haunt   int64              // the last number before a restart: up to it names may be stored from then; -1: no restart
 
@@ -23,20 +24,20 @@ type stream struct {
 	turn   int
 }
 
-// listed is a segment in a playlist. Its URI is "" where it is of another host or a gap.
+// listed is a segment in a playlist: none where it is of another host or a gap.
 type listed struct {
-	uri   string
+	target
 	since time.Time
 }
 
-// mention is a URI without a number, and the last number there was when it was listed.
+// mention is something without a number, and the last number there was when it was listed.
 type mention struct {
-	uri  string
+	target
 	last int64
 }
 
-func newStream(path string, now time.Time) *stream {
-	return &stream{path: path, numbers: map[int64]listed{}, pieces: map[string]mention{}, haunt: -1,
+func newStream(name string, now time.Time) *stream {
+	return &stream{name: name, host: hostIn(name), numbers: map[int64]listed{}, pieces: map[string]mention{}, haunt: -1,
 		heard: now, moved: now}
 }
 
@@ -59,9 +60,9 @@ func (t *stream) compare(m *manifest, now time.Time) standing {
 		return newerVersion
 	}
 	known := 0
-	for i, uri := range m.Segments {
+	for i, to := range m.Segments {
 		l, ok := t.numbers[m.First+int64(i)]
-		if ok && uri != "" && l.uri != "" && bare(uri) != bare(l.uri) {
+		if ok && to.path != "" && l.path != "" && to.path != l.path {
 			return anotherStream
 		}
 		if ok {
@@ -87,34 +88,34 @@ func (t *stream) compare(m *manifest, now time.Time) standing {
 }
 
 // disjoint reports whether two lists of names, neither of them empty, have none in common.
-func disjoint(a, b []string) bool {
+func disjoint(a, b []target) bool {
 	if len(a) == 0 || len(b) == 0 {
 		return false
 	}
-	return !slices.ContainsFunc(a, func(x string) bool {
-		return slices.ContainsFunc(b, func(y string) bool { return bare(x) == bare(y) })
+	return !slices.ContainsFunc(a, func(x target) bool {
+		return slices.ContainsFunc(b, func(y target) bool { return x.path == y.path })
 	})
 }
 
 // reused returns the segments of a version whose names had other numbers until now,
 // as encoders make them that write a fixed number of files in turn.
-func (s *streams) reused(t *stream, m *manifest) []string {
-	var stale []string
-	name := func(i int64) string {
+func (s *streams) reused(t *stream, m *manifest) []target {
+	var stale []target
+	path := func(i int64) string {
 		if i < 0 || i >= int64(len(m.Segments)) {
 			return ""
 		}
-		return bare(m.Segments[i])
+		return m.Segments[i].path
 	}
-	for i, uri := range m.Segments {
+	for i, to := range m.Segments {
 		i := int64(i)
-		p, ok := s.places[bare(uri)]
-		if !ok || p.playlist != t.path || p.number == unnumbered || p.number == m.First+i {
+		p, ok := s.places[t.of(to)]
+		if !ok || p.playlist != t.name || p.number == unnumbered || p.number == m.First+i {
 			continue
 		}
-		ranges := name(i-1) == bare(uri) || name(i+1) == bare(uri) || name(p.number-m.First) == bare(uri)
+		ranges := path(i-1) == to.path || path(i+1) == to.path || path(p.number-m.First) == to.path
 		if !ranges { // of one file, which is the same under all its numbers
-			stale = append(stale, uri)
+			stale = append(stale, to)
 		}
 	}
 	return stale
@@ -128,15 +129,15 @@ func (t *stream) wanted(now time.Time) bool {
 
 // next returns what a newer version has that viewers will ask for now: the newest segment, and
 // the part that is hinted at.
-func (t *stream) next(m *manifest) []string {
-	var next []string
+func (t *stream) next(m *manifest) []target {
+	var next []target
 	if !m.live() {
 		return nil
 	}
-	if n := len(m.Segments); n > 0 && m.Last > t.newest.Last && m.Segments[n-1] != "" {
+	if n := len(m.Segments); n > 0 && m.Last > t.newest.Last && m.Segments[n-1].path != "" {
 		next = append(next, m.Segments[n-1])
 	}
-	if _, known := t.pieces[bare(m.Hint)]; m.Hint != "" && !known {
+	if _, known := t.pieces[m.Hint.path]; m.Hint.path != "" && !known {
 		next = append(next, m.Hint)
 	}
 	return next
@@ -154,15 +155,15 @@ func (t *stream) played(number int64) bool {
 }
 
 // uris returns all that is known of a stream.
-func (t *stream) uris() []string {
-	var all []string
+func (t *stream) uris() []target {
+	var all []target
 	for _, l := range t.numbers {
-		if l.uri != "" {
-			all = append(all, l.uri)
+		if l.path != "" {
+			all = append(all, l.target)
 		}
 	}
 	for _, p := range t.pieces {
-		all = append(all, p.uri)
+		all = append(all, p.target)
 	}
 	return all
 }

@@ -123,7 +123,7 @@ func (r *rig) visitLibrary(l *library, right, broken *atomic.Int64) {
 	case 2:
 		fields = []string{"Accept-Language", []string{"de", "fr"}[rand.IntN(2)]}
 	}
-	got := r.do(method, fmt.Sprintf("/%d.mp4", n), fields...)
+	got := r.try(method, fmt.Sprintf("/%d.mp4", n), fields...)
 	version, err := strconv.ParseInt(strings.Trim(got.Header.Get("Etag"), `"`), 10, 64)
 	if got.err != nil || got.StatusCode >= 500 {
 		broken.Add(1)

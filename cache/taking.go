@@ -2,7 +2,6 @@ package cache
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +10,8 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"go.uber.org/zap"
 
 	"weir/proxy"
 	"weir/proxy/forward"
@@ -46,7 +47,7 @@ func (t *taking) take() {
 // validated is for a 304 (RFC 9111 §4.3.4).
 func (t *taking) validated() {
 	o := t.stale
-	if etag, old := t.res.Header.Get("Etag"), o.meta.Load().Header.Get("Etag"); etag != "" && old != "" && weakly(etag) != weakly(old) {
+	if etag, old := t.res.Header.Get("Etag"), o.meta.Load().Header.Get("Etag"); etag != "" && old != "" && !weakMatch(etag, old) {
 		o.kill() // it is about another than ours
 		t.broken(&proxy.Refusal{Reason: proxy.OriginBad, Err: fmt.Errorf("304 for %s, asked about %s", etag, old)})
 		return
@@ -62,17 +63,11 @@ func (t *taking) validated() {
 		defer o.kill()
 	}
 	t.c.met.validated.inc()
-	t.land(func(*entry) { t.object = o })
+	t.object = o
+	t.land(landedValidated, nil)
 	if m.Class == livePlaylist && t.c.media(m.Class) {
 		t.c.listed(o, t.c.streams.of(m.stream())) // it was heard of, and has not moved
 	}
-}
-
-func weakly(etag string) string {
-	if len(etag) > 2 && etag[:2] == "W/" {
-		return etag[2:]
-	}
-	return etag
 }
 
 // whole is for an answer that is all there is, error or not.
@@ -89,22 +84,24 @@ func (t *taking) whole() {
 	}
 	if !m.Verdict.Store {
 		t.res.Header = forwarded
-		t.pass(m)
+		t.pass()
 		return
 	}
 	m.Size = t.res.ContentLength
 	if m.Size > 0 && t.c.huge(m.Size) && (strongValidator(m.Header) == "" || !acceptsRanges(m.Header)) {
 		t.res.Header = forwarded
-		m.Verdict.Why = "too large"
-		t.pass(m)
+		t.pass()
 		return
 	}
 	m.Sliced = m.Status == http.StatusOK && t.ask.anonymous() && strongValidator(m.Header) != "" && acceptsRanges(m.Header) && m.Size > 0
 	if t.data != nil {
 		m.Size, m.Sliced = int64(len(t.data)), false
 	}
-	m.Slice = t.c.chunkFor(m.Size)
-	t.fill(m, &fill{from: 0, to: -1})
+	m.Chunk = t.c.chunkFor(m.Size)
+	if !t.fill(m, &fill{from: 0, to: -1}) {
+		t.res.Header = forwarded
+		t.pass()
+	}
 }
 
 func acceptsRanges(h http.Header) bool { return h.Get("Accept-Ranges") == "bytes" }
@@ -126,32 +123,34 @@ func (t *taking) partial() {
 	m.Sliced = t.ask.anonymous() && strongValidator(m.Header) != ""
 	if whole := size >= 0 && s.to-s.from == size; !m.Verdict.Store || size < 0 || !m.Sliced && !whole {
 		// One piece of what cannot be put together, or still grows (RFC 8673).
-		t.land(func(e *entry) { t.notSliced(e, m, size) })
+		t.notSliced(m, size)
 		return
 	}
-	m.Slice = t.c.chunkFor(size)
-	f := &fill{from: s.from, to: s.to, slice: true}
-	if s.from%m.Slice != 0 { // the last bytes were asked for: the chunks before are not whole
-		skip := m.Slice - s.from%m.Slice
+	m.Chunk = t.c.chunkFor(size)
+	f := &fill{from: s.from, to: s.to, partial: true}
+	if s.from%m.Chunk != 0 { // the last bytes were asked for: the chunks before are not whole
+		skip := m.Chunk - s.from%m.Chunk
 		if _, err := io.CopyN(io.Discard, t.body, min(skip, s.to-s.from)); err != nil {
 			t.broken(&proxy.Refusal{Reason: proxy.OriginBad, Err: why(t.ctx, err)})
 			return
 		}
 		f.from += skip
 	}
-	t.fill(m, f)
+	if !t.fill(m, f) { // a piece of what was asked for is no answer
+		t.land(landedForNone, t.unshared)
+	}
 }
 
-// notSliced is for a slice that is of no use: who comes next asks for all of it,
+// notSliced lands with a slice that is of no use: who comes next asks for all of it,
 // if that can be stored, and else for his own.
-func (t *taking) notSliced(e *entry, m *meta, size int64) {
+func (t *taking) notSliced(m *meta, size int64) {
 	switch {
 	case size < 0:
+		t.land(landedForNone, nil)
 	case m.Verdict.Store && !t.c.huge(size):
-		e.whole = t.answered.Add(passFor)
-		t.again = true
+		t.land(landedAgain, func(e *entry) { e.whole = t.answered.Add(passFor) })
 	default:
-		t.unshared(e, m)
+		t.land(landedForNone, t.unshared)
 	}
 }
 
@@ -161,7 +160,7 @@ func (t *taking) meta() *meta {
 	forward.Response(t.res, t.c.id)
 	m := &meta{
 		ID: rand.Uint64(), Key: t.ask.key.id, Path: t.ask.path, Query: t.ask.key.query, Host: t.ask.host,
-		Status: t.res.StatusCode, Header: storable(h), Size: -1, Slice: t.c.chunkFor(-1),
+		Status: t.res.StatusCode, Header: storable(h), Size: -1, Chunk: t.c.chunkFor(-1),
 		Asked: t.asked, Answered: t.answered, Age: initialAge(h, t.asked, t.answered),
 		Class: classify(t.ask.path, h), Tags: tagsOf(h),
 	}
@@ -224,13 +223,13 @@ func (t *taking) judge(m *meta, status int) {
 	switch v := &m.Verdict; {
 	case !v.Store:
 	case t.res.ContentLength < 0 && len(t.res.TransferEncoding) == 0 && t.data == nil:
-		v.Store, v.Why = false, "no length" // the end of the connection may be anything
+		v.Store, v.Why = false, lacksLength // the end of the connection may be anything
 	case t.ask.header["Cookie"] != nil && !v.Shared:
-		v.Store, v.Why = false, "cookie"
+		v.Store, v.Why = false, hasCookie
 	case m.Header["Set-Cookie"] != nil && !v.Shared:
-		v.Store, v.Why = false, "set-cookie"
+		v.Store, v.Why = false, setsCookie
 	case t.c.ram.limit == 0:
-		v.Store, v.Why = false, "no memory"
+		v.Store, v.Why = false, lacksMemory
 	}
 }
 
@@ -240,7 +239,7 @@ const passFor = 30 * time.Second
 
 // unshared marks a key: who comes next does not wait. What fails may be better
 // next time.
-func (t *taking) unshared(e *entry, m *meta) {
+func (t *taking) unshared(e *entry) {
 	if t.res.StatusCode < 400 {
 		e.pass = t.answered.Add(passFor)
 	}
@@ -248,12 +247,11 @@ func (t *taking) unshared(e *entry, m *meta) {
 
 // pass gives the answer to the viewer who came first, if he is still there, and
 // lets the others go.
-func (t *taking) pass(m *meta) {
+func (t *taking) pass() {
 	if t.was != nil && t.res.StatusCode < 400 {
 		t.was.kill() // there is a newer answer, which is not to be stored
 	}
-	t.why = cmp.Or(m.Verdict.Why, "not to be stored")
-	t.land(func(e *entry) { t.unshared(e, m) })
+	t.land(landedForOne, t.unshared)
 	if t.lead == nil {
 		return
 	}
@@ -281,30 +279,40 @@ func (h *handed) Close() error {
 	return nil
 }
 
-// fill makes the object, lands, and reads the body.
-func (t *taking) fill(m *meta, f *fill) {
+// fill makes the object, lands, and reads the body. It is false if there is no
+// memory to begin with: then the flight has not landed, and the body is all there.
+func (t *taking) fill(m *meta, f *fill) bool {
 	o := newObject(t.c, m)
 	f.o = o
 	o.mu.Lock()
 	f.begin()
 	o.mu.Unlock()
 	if t.data != nil { // whoever waits finds it complete
-		f.end(f.run(t.ctx, t.body))
+		err := f.run(t.ctx, bytes.NewReader(t.data))
+		f.end(err)
+		if errors.Is(err, errNoMemory) {
+			return false
+		}
 		t.arrive(o)
-		return
+		return true
+	}
+	if _, err := f.place(t.ctx.Done()); err != nil {
+		f.end(err)
+		return false
 	}
 	t.arrive(o)
 	err := why(t.ctx, f.run(t.ctx, t.body))
 	f.end(err)
 	if err != nil && !errors.Is(err, errAbandoned) {
 		t.c.met.failures.inc()
-		t.c.log.Debug("fill ended", pathField(t.ask.path), errField(err))
+		t.c.log.Debug("fill ended", zap.String("path", t.ask.path), zap.Error(err))
 	}
+	return true
 }
 
 // arrive makes the object known and lands.
 func (t *taking) arrive(o *object) {
-	t.object, t.stored = o, true
+	t.object, t.how = o, landedStored
 	m := o.meta.Load()
 	for _, old := range t.c.table.insert(o, t.flight) {
 		old.kill()

@@ -1,6 +1,8 @@
 package cache
 
 import (
+	"context"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -33,17 +35,19 @@ func TestDiskSurvives(t *testing.T) {
 		}
 		file(long, `"l"`)(w, req)
 	}
+	allOnDisk := func(r *rig) bool {
+		sliced, _ := r.look("/sliced.mp4", 1)
+		return r.onDisk("/long.mp4") && r.onDisk("/short.txt") && len(sliced) == 1 && sliced[0].Disk > 0
+	}
 	t.Run("before", func(t *testing.T) {
 		r := newRig(t, serve, disk)
 		r.get("/long.mp4")
 		r.get("/short.txt")
 		r.get("/sliced.mp4", "Range", "bytes=2000000-2000009")
-		proxytest.Eventually(t, 10*time.Second, "all is on disk", func() bool {
-			return r.onDisk("/long.mp4") && r.onDisk("/short.txt") && r.disk.used() > 4<<20
-		})
+		proxytest.Eventually(t, 10*time.Second, "all is on disk", func() bool { return allOnDisk(r) })
 	})
 	r := newRig(t, serve, disk)
-	proxytest.Eventually(t, 10*time.Second, "the folder has been read", func() bool { return r.onDisk("/long.mp4") && r.onDisk("/short.txt") })
+	proxytest.Eventually(t, 10*time.Second, "the folder has been read", func() bool { return allOnDisk(r) })
 	r.is(r.get("/long.mp4"), 200, long, "; hit")
 	r.is(r.get("/long.mp4", "Range", "bytes=1048570-1048580"), 206, long[1048570:1048581], "; hit")
 	r.is(r.get("/short.txt"), 200, short, "; hit")
@@ -139,6 +143,37 @@ func TestPurgeMeetsFlight(t *testing.T) {
 	r.is(r.get("/a.txt"), 200, "new", "")
 }
 
+// While viewers hold all of the RAM, everybody gets his answer, and nothing is stored.
+func TestMemoryInUse(t *testing.T) {
+	long := noise(3 << 20)
+	r := newRig(t, func(w http.ResponseWriter, req *http.Request) {
+		switch req.URL.Path {
+		case "/live/index.m3u8":
+			newLive(1).ServeHTTP(w, req)
+		case "/long.mp4":
+			file(long, `"a"`)(w, req)
+		default:
+			page("hello", "Cache-Control", "max-age=600")(w, req)
+		}
+	})
+	r.ram.patience = time.Millisecond
+	r.get("/long.mp4", "Range", "bytes=1048570-1048575") // the end of a slice: all of it is there
+	r.ram.used.Add(2 * r.ram.limit)
+	r.is(r.get("/long.mp4", "Range", "bytes=2500000-2500009"), 206, long[2500000:2500010], "fwd=partial; fwd-status=206")
+	r.is(r.get("/long.mp4", "Range", "bytes=0-9"), 206, long[:10], "fwd-status=206")
+	for range 2 {
+		r.is(r.get("/a.txt"), 200, "hello", "fwd-status=200")
+		r.is(r.get("/live/index.m3u8"), 200, "*", "fwd-status=200")
+	}
+	if n := r.met.stored.Load(); n != 1 {
+		t.Errorf("%d objects stored, want none but the first", n)
+	}
+	r.ram.used.Add(-2 * r.ram.limit)
+	r.get("/a.txt") // others may wait for it again
+	r.get("/a.txt")
+	r.is(r.get("/a.txt"), 200, "hello", "; hit")
+}
+
 // A cache without RAM passes everything on.
 func TestNoMemory(t *testing.T) {
 	r := newRig(t, page("hello", "Cache-Control", "max-age=600"), func(o *Options) { o.Memory = 0 })
@@ -147,5 +182,38 @@ func TestNoMemory(t *testing.T) {
 	r.trips("", 2)
 	if err := r.Ready(); err != nil {
 		t.Error(err)
+	}
+}
+
+// A reader of an object that is purged while only the disk has what comes next
+// gets it all the same.
+func TestPurgedUnderAReader(t *testing.T) {
+	const short = "what is read back into RAM as it is short"
+	r := newRig(t, page(short, "Cache-Control", "max-age=600", "Etag", `"s"`), func(o *Options) { o.Dir, o.Disk = t.TempDir(), 16<<20 })
+	r.get("/short.txt")
+	proxytest.Eventually(t, 10*time.Second, "it is on disk", func() bool { return r.onDisk("/short.txt") })
+	o := r.table.all("/short.txt")[0]
+	if it, ok := r.ram.index.remove(o.item(0)); ok {
+		evict([]ramItem{it})
+	}
+	reader := o.read(0, -1)
+	defer reader.close()
+	o.kill()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	done := make(chan string)
+	go func() {
+		p, err := reader.next(ctx)
+		got := fmt.Sprintf("%s %v", p.b, err)
+		p.close()
+		done <- got
+	}()
+	select {
+	case got := <-done:
+		if got != short+" <nil>" {
+			t.Errorf("read %q", got)
+		}
+	case <-ctx.Done():
+		t.Fatal("reads the disk again and again")
 	}
 }

@@ -57,84 +57,86 @@ func (v *visit) get() {
 	for range looks {
 		now := time.Now()
 		o, m, pass := c.find(k, v.req, now)
-		if o != nil && v.mayUse(o, m, d, now) {
+		use := spent
+		if o != nil {
+			use = m.Verdict.usability(m.age(now), d)
+		}
+		switch use {
+		case lingering:
+			c.refresh(v.req, o, m)
+			fallthrough
+		case usable:
+			v.status = report{hit: true, stale: use == lingering}
 			if v.answer(o, m, now) {
 				return
 			}
+			v.status = report{} // it has gone
 			continue
 		}
 		if d.onlyIfCached {
 			v.refuse(http.StatusGatewayTimeout, "Not Stored")
 			return
 		}
-		if reason := v.mustPass(o, d, pass.After(now)); reason != "" {
+		why := forwardReason(o, m, c.table.all(k.id))
+		if reason := v.mustPass(o, d, pass.After(now), why); reason != "" {
 			v.pass(reason, nil)
 			return
 		}
-		if v.fly(k, o, m) {
+		if v.fly(o, m, why) {
 			return
 		}
 	}
 	v.pass("miss", nil)
 }
 
-// mayUse reports whether an object may be used as it is; if it must be validated
-// soon, that begins.
-func (v *visit) mayUse(o *object, m *meta, d directives, now time.Time) bool {
-	use := m.Verdict.usability(m.age(now), d)
-	if use == lingering {
-		v.c.refresh(v.req, o, m)
-	}
-	v.status = report{hit: true, stale: use == lingering}
-	return use != spent
-}
-
 var noDirectives = directives{maxAge: -1, minFresh: -1, maxStale: -1}
 
 // mustPass is why a request that nothing stored answers goes on by itself: RFC
-// 9211's word for it, "" for no reason.
-func (v *visit) mustPass(o *object, d directives, unshared bool) string {
+// 9211's word for it, "" for no reason. why is the word for what was found.
+func (v *visit) mustPass(o *object, d directives, unshared bool, why string) string {
 	switch {
 	case d.noStore:
 		return "request"
 	case unshared:
 		return "bypass"
 	case v.req.Method == http.MethodHead && (o == nil || !o.meta.Load().Sliced):
-		return "uri-miss" // the whole body would be too much for what is asked
+		return why // the whole body would be too much for what is asked
 	case v.req.ContentLength != 0: // it may mean something to the origin
 		return "request"
 	}
 	return ""
 }
 
-// fly waits for a flight; answered is false if the visit has to look again.
-func (v *visit) fly(k key, o *object, m *meta) (answered bool) {
+// fly waits for a flight; why is RFC 9211's word for what was found. answered is
+// false if the visit has to look again.
+func (v *visit) fly(o *object, m *meta, why string) (answered bool) {
 	c := v.c
 	a := c.asking(v.req)
 	f, first := c.depart(a, v.req.Header, o, m, c.wanted(v.req, o, a), true)
 	if f == nil {
 		return false
 	}
-	v.status = report{fwd: forwardReason(o, m, c.table.all(k.id)), collapsed: !first}
+	v.status = report{fwd: why, collapsed: !first}
 	res, ok := v.await(f, first)
-	switch {
-	case !ok:
+	if !ok {
 		return true // he has gone
-	case res != nil:
-		defer res.Body.Close() //nolint:errcheck // the flight waits for it
+	}
+	switch f.how {
+	case landedForOne, landedForNone:
+		if res != nil {
+			defer res.Body.Close() //nolint:errcheck // the flight waits for it
+		}
 		v.pass(v.status.fwd, res)
-	case f.failed != nil:
-		v.fail(f.failed)
-	case f.again:
+	case landedAgain:
 		return false
-	case f.object == nil || !f.object.matches(a.header) && !f.object.matches(v.req.Header):
-		if !first || f.why == "" { // not for him: his own
+	case landedFailed:
+		v.fail(f.err)
+	case landedStored, landedValidated, landedStale:
+		if !f.object.matches(a.header) && !f.object.matches(v.req.Header) { // not for him: his own
 			v.pass(v.status.fwd, nil)
 			return true
 		}
-		return false
-	default:
-		v.status.fwdStatus, v.status.stored, v.status.stale = f.status, f.stored, f.errored
+		v.status.fwdStatus, v.status.stored, v.status.stale = f.status, f.how == landedStored, f.how == landedStale
 		return v.answer(f.object, f.object.meta.Load(), time.Now())
 	}
 	return true
@@ -157,7 +159,7 @@ func (v *visit) await(f *flight, first bool) (res *http.Response, ok bool) {
 		case res := <-lead:
 			return res, true
 		case <-landed:
-			if lead == nil || f.object != nil || f.failed != nil || f.why == "" || f.again {
+			if lead == nil || f.how != landedForOne {
 				return nil, true
 			}
 			landed = nil // his answer is about to be handed to him

@@ -15,7 +15,7 @@ type watch struct {
 	limit time.Duration
 }
 
-// watch returns a context that ends when the origin has been silent for limit. The
+// newWatch returns a context that ends when the origin has been silent for limit. The
 // watch must be stopped.
 func newWatch(ctx context.Context, limit time.Duration) (context.Context, *watch) {
 	ctx, cancel := context.WithCancelCause(ctx)

@@ -7,7 +7,8 @@ import "net"
 // than all the rest.
 type Hitter interface {
 	// Hit answers at once, or not at all: nil sends the request the usual way,
-	// which must come to the same answer. It never blocks.
+	// which must come to the same answer. It never blocks. Any goroutine may call
+	// it; it does not keep the Plain.
 	Hit(*Plain) *Hit
 }
 
@@ -23,7 +24,9 @@ type Plain struct {
 }
 
 // A Hit is an answer. Whoever was given it writes Header and Body, and then calls
-// Done once.
+// Done once, after a write that failed as well: until then it holds memory of the
+// cache. Header and Body's list of slices are his until Done; the bytes of the body
+// are not to be changed.
 type Hit struct {
 	Header []byte        // status line and fields, to the empty line
 	Body   net.Buffers   // of the length that the header says; none for HEAD

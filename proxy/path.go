@@ -44,6 +44,16 @@ func CleanPath(escaped string) (string, error) {
 	return path.Clean(p), nil
 }
 
+// CleanHTTPPath is CleanPath for what is asked for over HTTP, where a slash at the
+// end stays: origins tell a folder from a file by it.
+func CleanHTTPPath(escaped string) (string, error) {
+	p, err := CleanPath(escaped)
+	if err == nil && p != "/" && strings.HasSuffix(escaped, "/") {
+		p += "/"
+	}
+	return p, err
+}
+
 // RequestTarget is the canonical path and the query of what an RTSP request is
 // about. SETUP names a track of it, as sdp.Edge numbers them: that is cut off,
 // also behind the query, where ffmpeg puts it.

@@ -110,6 +110,24 @@ func FuzzCleanPath(f *testing.F) {
 	})
 }
 
+func TestCleanHTTPPath(t *testing.T) {
+	f := func(escaped, want string) {
+		t.Helper()
+		got, err := proxy.CleanHTTPPath(escaped)
+		if got != want || (err != nil) != (want == "") {
+			t.Errorf("CleanHTTPPath(%q) = %q, %v, want %q", escaped, got, err, want)
+		}
+	}
+	f("", "/")
+	f("/", "/")
+	f("//", "/")
+	f("/a", "/a")
+	f("/a//", "/a/")
+	f("/a/./b%20c/", "/a/b c/")
+	f("/a/../", "")
+	f("/%2f/", "")
+}
+
 func BenchmarkCleanPath(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
