@@ -11,7 +11,7 @@ import (
 const mbit = proxy.BitRate(1e6)
 
 func TestDeclaredBandwidth(t *testing.T) {
-	g := gateOf(t, "-admission.bandwidth=10Mbit/s")
+	g := gateOf(t, "-admission.bandwidth=10Mbit/s", "-admission.assume=200kbit/s")
 	take := func(rate proxy.BitRate, want proxy.Reason) proxy.Ticket {
 		t.Helper()
 		ticket, err := g.Admit(t.Context(), viewer("rtsp", "/a", 1))
@@ -34,8 +34,67 @@ func TestDeclaredBandwidth(t *testing.T) {
 	take(mbit, "")
 	first.Close()
 	take(4*mbit, "")
-	take(0, "") // nobody knows, and not all is used
 	take(mbit, proxy.NoBandwidth)
+	take(0, proxy.NoBandwidth) // nobody knows: what is assumed does not fit
+}
+
+// TestAssumedBandwidth has viewers come at once of whom nothing is known.
+func TestAssumedBandwidth(t *testing.T) {
+	for _, protocol := range []string{"rtsp", "http"} {
+		g := gateOf(t, "-admission.bandwidth=10Mbit/s", "-admission.assume=2Mbit/s")
+		in := 0
+		for n := range 20 {
+			ticket, err := g.Admit(t.Context(), viewer(protocol, "/a/index.m3u8", n))
+			if err == nil && (protocol == "http" || ticket.Declare(0) == nil) {
+				in++
+			}
+		}
+		if in != 5 {
+			t.Errorf("%s: %d are in, want 5", protocol, in)
+		}
+	}
+}
+
+// TestLearnedBandwidth: the first viewer asks for the playlist that says what the
+// stream needs, and counts with that from the next request on.
+func TestLearnedBandwidth(t *testing.T) {
+	g := gateOf(t)
+	ask := func(path string, want proxy.BitRate) {
+		t.Helper()
+		if _, err := g.Admit(t.Context(), viewer("http", path, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if s := g.ledger.status(); s.Needed != want {
+			t.Errorf("after %s: %d needed, want %d", path, s.Needed, want)
+		}
+	}
+	ask("/film/main.m3u8", g.o.Assume)
+	g.streams.learn("/film/main.m3u8", []byte("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=5000000\nhigh/index.m3u8\n"))
+	ask("/film/high/index.m3u8", 5500000)
+	ask("/film/high/1.ts", 5500000)
+}
+
+// TestDownloadsAreElastic: what a download that is over took keeps nobody out.
+func TestDownloadsAreElastic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := gateOf(t, "-admission.bandwidth=10Mbit/s")
+		ticket, err := g.Admit(t.Context(), viewer("http", "/film.mp4", 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ticket.Sent(100e6)
+		for range 12 {
+			time.Sleep(time.Second)
+			g.ledger.sample(time.Now())
+		}
+		if s := g.ledger.status(); s.Needed != 80*mbit || s.Sent != 0 {
+			t.Errorf("while it lasts: %+v", s)
+		}
+		ticket.Close()
+		if s := g.ledger.status(); s.Needed != 0 {
+			t.Errorf("when it is over: %+v", s)
+		}
+	})
 }
 
 func TestBandwidthOfClasses(t *testing.T) {

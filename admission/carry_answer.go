@@ -68,6 +68,7 @@ func (c *carrier) WriteHeader(code int) {
 	for _, name := range []string{"Content-Length", "Accept-Ranges", "Etag", "Last-Modified", "Content-Md5", "Repr-Digest", "Content-Digest"} {
 		h.Del(name)
 	}
+	keepPrivate(h)
 	if c.head {
 		c.ResponseWriter.WriteHeader(code)
 	}

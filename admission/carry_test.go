@@ -96,6 +96,9 @@ func TestCarriedPlaylist(t *testing.T) {
 		if rec.Code != code || want != "" && rec.Body.String() != want {
 			t.Errorf("%s %s%s: %d %q, want %d %q", method, path, query, rec.Code, rec.Body, code, want)
 		}
+		if private := rec.Header().Get("Cache-Control") == "private"; private != strings.Contains(want, "x.y") && method == "GET" {
+			t.Errorf("%s %s%s: Cache-Control %q", method, path, query, rec.Header()["Cache-Control"])
+		}
 		if want != "" && rec.Header().Get("Content-Length") != strconv.Itoa(len(want)) || (rec.Header().Get("Etag") == "") != strings.Contains(want, "x.y") && method == "GET" && code == 200 {
 			t.Errorf("%s %s%s: %v", method, path, query, rec.Header())
 		}

@@ -74,6 +74,11 @@ func percentEncoded(s string) string {
 // copied.
 func setCookie(h http.Header, c *http.Cookie) {
 	h["Set-Cookie"] = append(slices.Clip(h["Set-Cookie"]), c.String())
+	keepPrivate(h)
+}
+
+// keepPrivate keeps an answer that has somebody's token out of shared caches.
+func keepPrivate(h http.Header) {
 	if !keptPrivate(h["Cache-Control"]) {
 		h["Cache-Control"] = append(slices.Clip(h["Cache-Control"]), "private")
 	}

@@ -134,16 +134,14 @@ func (c *credentials) refusal(err error, v *proxy.Viewer, now time.Time) error {
 	return &r
 }
 
-// challenges are none over RTSP if there are only tokens: it has no way to ask
-// for them.
+// challenges ask for Basic over RTSP where there are only tokens: as a password is
+// the one way in which its players show them when they are asked.
 func (c *credentials) challenges(v *proxy.Viewer, now time.Time) []string {
 	switch {
 	case c.users != nil:
 		return c.users.challenges(v.Protocol, now, v.Addr.Addr())
-	case c.hook != nil:
+	case c.hook != nil, v.Protocol == "rtsp":
 		return []string{`Basic realm="` + c.realm + `"`}
-	case v.Protocol == "http":
-		return []string{`Bearer realm="` + c.realm + `"`} // RFC 6750 §3: at least one parameter
 	}
-	return nil
+	return []string{`Bearer realm="` + c.realm + `"`} // RFC 6750 §3: at least one parameter
 }

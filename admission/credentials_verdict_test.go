@@ -109,7 +109,7 @@ func TestCredentialsChallenges(t *testing.T) {
 	}
 	no := &fakeHook{no: refuse(proxy.Unauthorized, "no")}
 	f(nil, nil, "http", "", `Bearer realm="Weir"`)
-	f(nil, nil, "rtsp", "")
+	f(nil, nil, "rtsp", "", `Basic realm="Weir"`)
 	f(nil, nil, "http", "Bearer "+strings.Repeat("x", 5000), `Bearer realm="Weir"`)
 	f(nil, no, "http", "", `Basic realm="Weir"`)
 	f(nil, no, "rtsp", "", `Basic realm="Weir"`)

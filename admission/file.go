@@ -13,6 +13,9 @@ import (
 // lookEvery is how often files are looked at.
 const lookEvery = time.Second
 
+// patientLooks is how many of them may find it missing before that is said.
+const patientLooks = 5
+
 // A file is something read from a file that is read again when that changes.
 // Whatever happens to the file, the last good reading goes on.
 type file[T any] struct {
@@ -22,7 +25,8 @@ type file[T any] struct {
 	log        *zap.Logger
 
 	now  atomic.Pointer[T]
-	seen os.FileInfo // as it was read last, nil if missing; for the goroutine of watch
+	seen os.FileInfo // as it was read last, nil if missing; this and gone are for the goroutine of watch
+	gone int         // how often in a row it was missing
 }
 
 // readFile reads a file for the first time; its errors name the flag.
@@ -71,8 +75,15 @@ func (f *file[T]) watch(ctx context.Context) {
 
 func (f *file[T]) look() {
 	now, err := os.Stat(f.name)
-	if err != nil || same(now, f.seen) {
-		return // a file that is being replaced may be missing for a moment
+	if err != nil {
+		if f.gone++; f.gone == patientLooks { // one that is being replaced may be missing for a moment
+			f.log.Warn("file missing, what was read last goes on", zap.String("file", f.name))
+		}
+		return
+	}
+	f.gone = 0
+	if same(now, f.seen) {
+		return
 	}
 	f.seen = now
 	if err := f.read(); err != nil {

@@ -108,6 +108,14 @@ func (g *Gate) Check(ctx context.Context, v *proxy.Viewer) error {
 	if errors.Is(err, errBadCredentials) {
 		g.bans.offend(v.Addr.Addr(), proxy.Unauthorized, now)
 	}
+	return g.refused(v, err)
+}
+
+// refused is counted, with a line for the log; what is in err has nothing secret.
+func (g *Gate) refused(v *proxy.Viewer, err error) error {
+	if err != nil {
+		g.log.Debug("refused", zap.Stringer("viewer", v.Addr), zap.String("protocol", v.Protocol), zap.String("path", v.Path), zap.Error(err))
+	}
 	return g.counted(err)
 }
 
@@ -135,15 +143,20 @@ func (g *Gate) Admit(_ context.Context, v *proxy.Viewer) (proxy.Ticket, error) {
 		return free{}, nil
 	}
 	id := g.identify(v)
-	if p := g.ledger.known(id.key); p != nil {
+	p, vague := g.ledger.known(id.key)
+	if p != nil && !vague {
 		return p, nil
 	}
 	if v.Protocol == "http" {
 		id.rate = withOverhead(g.streams.rate(id.stream, v.Path))
 	}
+	if p != nil {
+		g.ledger.correct(p, id.rate)
+		return p, nil
+	}
 	p, err := g.ledger.admit(id, time.Now())
 	if err != nil {
-		return nil, g.counted(err)
+		return nil, g.refused(v, err)
 	}
 	return p, nil
 }
@@ -173,10 +186,10 @@ func (g *Gate) identify(v *proxy.Viewer) identity {
 		id.key.addr = id.client
 	}
 	stream, single := g.streams.of(v.Path)
-	id.key.stream = stream
+	id.key.stream, id.single = stream, single
 	if single { // or a part of a stream that is being watched
 		id.key.stream = g.streams.around(v.Path)
-		if !g.ledger.watches(id.key) {
+		if id.single = !g.ledger.watches(id.key); id.single {
 			id.key.stream = stream
 		}
 	}

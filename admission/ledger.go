@@ -45,18 +45,35 @@ func newLedger(o *Options, begin func(netip.Addr) error) *ledger {
 	return l
 }
 
-// known is the place of a viewer over HTTP who is in; nil for none.
-func (l *ledger) known(k webKey) *place {
+// known is the place of a viewer over HTTP who is in; nil for none. It is vague if
+// what it needs is only assumed.
+func (l *ledger) known(k webKey) (p *place, vague bool) {
 	if k == (webKey{}) {
-		return nil
+		return nil, false
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p := l.web[k]
-	if p != nil {
-		l.wake(p)
+	if p = l.web[k]; p == nil {
+		return nil, false
 	}
-	return p
+	l.wake(p)
+	return p, p.vague
+}
+
+// correct replaces what was assumed of a viewer who is in. That may be more than
+// there is: it keeps others out, not him.
+func (l *ledger) correct(p *place, rate proxy.BitRate) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !p.gone && p.vague && rate > 0 {
+		l.set(p, rate)
+	}
+}
+
+// set changes what is set aside for a viewer, known by now. mu is held.
+func (l *ledger) set(p *place, rate proxy.BitRate) {
+	l.need += rate - p.need
+	p.need, p.vague = rate, false
 }
 
 // admit finds a viewer's place, or takes one.
@@ -115,10 +132,10 @@ func (l *ledger) room(id *identity) error {
 	case over(len(l.places)+a.viewers, share(o.Viewers)):
 		return noRoom(proxy.Full, "too many viewers")
 	}
-	if id.rate == 0 {
-		id.rate = l.usual(id.stream)
+	if id.key == (webKey{}) {
+		return l.bandwidth(id.class, 0, 0) // it is going to be declared
 	}
-	return l.bandwidth(id.class, 0, id.rate)
+	return l.bandwidth(id.class, 0, l.guess(id.stream, id.rate))
 }
 
 // over reports whether one more than n is too many; a limit of zero is none.
@@ -138,8 +155,7 @@ func (l *ledger) bandwidth(class string, was, will proxy.BitRate) error {
 	return nil
 }
 
-// watching and usual need mu: how many watch a stream, and what one of them was
-// measured to need.
+// watching needs mu: how many watch a stream.
 func (l *ledger) watching(stream string) int {
 	if s := l.streams[stream]; s != nil {
 		return s.viewers
@@ -147,17 +163,25 @@ func (l *ledger) watching(stream string) int {
 	return 0
 }
 
-func (l *ledger) usual(stream string) proxy.BitRate {
-	if s := l.streams[stream]; s != nil {
+// guess is a rate, or if that is 0 what others on the stream were measured to need,
+// or what is assumed. mu is held.
+func (l *ledger) guess(stream string, rate proxy.BitRate) proxy.BitRate {
+	if rate > 0 {
+		return rate
+	}
+	if s := l.streams[stream]; s != nil && s.rate > 0 {
 		return s.rate
 	}
-	return 0
+	return l.o.Assume
 }
 
 // enter needs mu. What it keeps of a request is copied: it would keep all of it.
 func (l *ledger) enter(id identity) *place {
 	id.stream, id.subject = strings.Clone(id.stream), strings.Clone(id.subject)
-	p := &place{ledger: l, identity: id, need: id.rate, index: len(l.places)}
+	p := &place{ledger: l, identity: id, vague: id.rate == 0, index: len(l.places)}
+	if id.key != (webKey{}) {
+		p.need = l.guess(id.stream, id.rate)
+	}
 	l.places = append(l.places, p)
 	l.need += p.need
 	l.clients[p.client]++
@@ -217,17 +241,16 @@ func (l *ledger) remove(p *place) {
 func (l *ledger) declare(p *place, rate proxy.BitRate) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if rate = withOverhead(rate); rate == 0 {
-		rate = l.usual(p.stream)
-	}
+	said := withOverhead(rate)
+	rate = l.guess(p.stream, said)
 	if p.gone || p.meter.n > 0 { // what was measured is better
 		return nil
 	}
 	if err := l.bandwidth(p.class, p.need, rate); err != nil {
 		return err
 	}
-	l.need += rate - p.need
-	p.need = rate
+	l.set(p, rate)
+	p.vague = said == 0
 	return nil
 }
 

@@ -19,7 +19,9 @@ func (l *ledger) sample(now time.Time) {
 	var bytes int64
 	for _, p := range l.places {
 		n := p.sent.Swap(0)
-		bytes += n
+		if !p.single { // a download takes what there is, and less when others want it
+			bytes += n
+		}
 		if p.meter.add(n, p.key != (webKey{})) {
 			l.measured(p, p.meter.rate())
 		}
@@ -29,8 +31,7 @@ func (l *ledger) sample(now time.Time) {
 
 // measured replaces what was declared by what was seen. It needs mu.
 func (l *ledger) measured(p *place, rate proxy.BitRate) {
-	l.need += rate - p.need
-	p.need = rate
+	l.set(p, rate)
 	s := l.streams[p.stream]
 	if s.rate == 0 {
 		s.rate = rate

@@ -23,6 +23,10 @@ func (l *ledger) rest(p *place) {
 	if p.open--; p.open > 0 {
 		return
 	}
+	if p.single { // it is over, or paused: the next one may be slower
+		l.set(p, 0)
+		p.meter = meter{}
+	}
 	p.seen = time.Now()
 	p.prev, p.next = &l.idle, l.idle.next
 	p.prev.next, p.next.prev = p, p

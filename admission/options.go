@@ -20,6 +20,8 @@ type Options struct {
 	Rate, ClientRate float64
 	// Bandwidth is what all viewers together may need.
 	Bandwidth proxy.BitRate
+	// Assume is what somebody is taken to need of whom nothing is known yet.
+	Assume proxy.BitRate // default 2Mbit/s
 	// Classes give the share of Viewers and Bandwidth, in percent, that each class may
 	// fill: "gold=100,silver=85". Who has none of them is in the lowest.
 	Classes Classes
@@ -75,9 +77,11 @@ func Flags(fs *flag.FlagSet) *Options {
 	fs.IntVar(&o.PerStream, "admission.per-stream", 0, "how many viewers a stream may have at once; 0 for no limit")
 	fs.IntVar(&o.PerSubject, "admission.per-subject", 0, "how many viewers may share the name in their credentials; 0 for no limit")
 	fs.Float64Var(&o.Rate, "admission.rate", 0, "how many viewers may begin in a second, bursts of a second aside; protects origins from herds; 0 for no limit")
-	fs.Float64Var(&o.ClientRate, "admission.client-rate", 0, "the same for each address; 0 for no limit")
+	fs.Float64Var(&o.ClientRate, "admission.client-rate", 0, "how many viewers may begin in a second from one address (one /64 of IPv6); 0 for no limit")
 	fs.Var(&o.Bandwidth, "admission.bandwidth", "`rate` that all viewers together may need, as 8Gbit/s; more than the network has makes all of them stutter; 0 for no limit")
-	fs.Var(&o.Classes, "admission.class", "`classes` of viewers and the share of -admission.viewers, .per-stream and .bandwidth that each may fill, in percent, as gold=100,silver=85,bronze=70; credentials name the class, who has none is in the lowest")
+	o.Assume = 2e6
+	fs.Var(&o.Assume, "admission.assume", "`rate` that a viewer counts with -admission.bandwidth for whose stream says nothing and was not measured yet, for ten seconds; too little lets in too many at once")
+	fs.Var(&o.Classes, "admission.class", "`classes` of viewers and the share of -admission.viewers, .per-stream and .bandwidth that each may fill, in percent, rounded up, as gold=100,silver=85,bronze=70; credentials name the class, who has none is in the lowest")
 	fs.DurationVar(&o.Window, "admission.window", 30*time.Second, "how long a viewer over HTTP counts after its last request; less than two segments counts one viewer twice, much keeps places of those who have gone")
 	fs.IntVar(&o.Connections, "admission.connections", 0, "how many connections there may be at once; 0 for no limit")
 	fs.IntVar(&o.ClientConnections, "admission.client-connections", 0, "how many connections one address (one /64 of IPv6) may have; browsers take six each; 0 for no limit")
@@ -133,6 +137,7 @@ func (o *Options) Validate() error {
 	}
 	bad(!(o.Rate >= 0), "-admission.rate %v: must not be negative", o.Rate)
 	bad(!(o.ClientRate >= 0), "-admission.client-rate %v: must not be negative", o.ClientRate)
+	bad(o.Bandwidth > 0 && o.Bandwidth < 1000, "-admission.bandwidth %v: no viewer needs so little; was it to be %d Mbit/s?", o.Bandwidth, int64(o.Bandwidth))
 	bad(o.Window < time.Second, "-admission.window %v: must be at least 1s", o.Window)
 	bad(o.Hook != "" && o.HookTimeout <= 0, "-admission.hook-timeout %v: must be more than 0", o.HookTimeout)
 	bad(o.Cluster != "off" && o.Cluster != "sum", "-admission.cluster %q: must be off or sum", o.Cluster)

@@ -18,6 +18,7 @@ type place struct {
 	// The ledger's mutex guards the rest.
 	gone       bool
 	need       proxy.BitRate // what is set aside for it
+	vague      bool          // which is not known, but what others need, or assumed
 	meter      meter
 	open       int       // requests over HTTP being answered
 	seen       time.Time // when the last of them ended
@@ -27,6 +28,7 @@ type place struct {
 
 // An identity is what a viewer is counted by.
 type identity struct {
+	single bool       // over HTTP: a download of one file
 	key    webKey     // over HTTP; zero over RTSP
 	client netip.Addr // as client makes it
 	stream string

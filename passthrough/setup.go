@@ -74,10 +74,7 @@ func (l *leg) admit(ctx context.Context, ex *exchange) error {
 		return err
 	}
 	ex.setup.ticket = ticket
-	if rate := l.bitRate(); rate > 0 {
-		return ticket.Declare(rate)
-	}
-	return nil
+	return ticket.Declare(l.bitRate())
 }
 
 // bitRate is what the stream says it needs, 0 if it does not.

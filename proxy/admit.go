@@ -29,7 +29,7 @@ type Admitter interface {
 // A Ticket is a viewer's place. Requests of HTTP that belong together, such as
 // those for the segments of a stream, may share one.
 type Ticket interface {
-	Declare(BitRate) error // what the viewer is going to need; refused: not enough bandwidth
+	Declare(BitRate) error // what the viewer is going to need, 0 if that is not known; over RTSP right after Admit. Refused: not enough bandwidth
 	Sent(n int)            // bytes that went to the viewer
 	Close()                // gives the place back; by each who was given it, once
 }

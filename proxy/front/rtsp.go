@@ -58,7 +58,6 @@ func (f *Front) serveRTSP(ctx context.Context, c *conn) {
 			return
 		}
 		refusal := proxy.Refused(err)
-		f.log.Debug("refused", zap.Stringer("viewer", c.RemoteAddr()), zap.Error(refusal))
 		if f.answer(rc, refusal.Response(first)) != nil || !worthAsking(refusal.Reason) {
 			return
 		}
