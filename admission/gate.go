@@ -170,7 +170,10 @@ func (g *Gate) begins(a netip.Addr) error {
 }
 
 // Offend implements proxy.Admitter.
-func (g *Gate) Offend(a netip.Addr, r proxy.Reason) { g.bans.offend(a, r, time.Now()) }
+func (g *Gate) Offend(a netip.Addr, r proxy.Reason) {
+	g.bans.offend(a, r, time.Now())
+	g.counted(refuse(r, "said elsewhere")) //nolint:errcheck // it was said
+}
 
 // identify says what a viewer is counted by.
 func (g *Gate) identify(v *proxy.Viewer) identity {

@@ -264,3 +264,27 @@ func (g waiting) Check(ctx context.Context, _ *proxy.Viewer) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
+
+// TestMalformedHTTPOffends: net/http answers what is no request by itself; the
+// gate hears of it all the same.
+func TestMalformedHTTPOffends(t *testing.T) {
+	f := func(send string, want int) {
+		t.Helper()
+		d := open(t, ladder{http: func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", http.StatusBadRequest) }})
+		c := d.viaHTTP(t, send)
+		if res, _ := c.response(); res.StatusCode != 400 {
+			t.Errorf("%q: %d", send, res.StatusCode)
+		}
+		c.Close()
+		proxytest.Eventually(t, time.Second, "the connection given back", func() bool { return d.gate.Count().Leaves == 1 })
+		if n := d.gate.Count().Offences; n != want {
+			t.Errorf("%q: %d offences, want %d", send, n, want)
+		}
+	}
+	f("FOO bar\r\n\r\n", 1)
+	f("GET /%zz HTTP/1.1\r\nHost: edge\r\n\r\n", 1)
+	f("GET /a HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 1)
+	f("PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n"+get, 1)
+	f("GET /a/../b HTTP/1.1\r\nHost: edge\r\n\r\n", 1) // no acceptable path
+	f(get, 0)                                          // what a rung has against it is not malformed
+}

@@ -231,7 +231,15 @@ func (c *conn) Read(b []byte) (int, error) {
 	return n, err
 }
 
+// malformed is how net/http answers what is no request (Go 1.26, server.go), which
+// it tells nobody else. Answers of handlers have a date.
+const malformed = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
+
 func (c *conn) Write(b []byte) (int, error) {
+	if len(b) > len(malformed) && b[9] == '4' && string(b[:len(malformed)]) == malformed && c.l.protocol == "http" {
+		c.l.log.Debug("bad request", zap.Stringer("viewer", c.from), zap.ByteString("said", b[len(malformed):]))
+		c.l.gate.Offend(address(c.from).Addr(), proxy.BadRequest)
+	}
 	n, err := c.Conn.Write(b)
 	c.sent(n)
 	return n, err
