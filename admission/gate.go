@@ -17,10 +17,13 @@ import (
 // Config is what a Gate is made of.
 type Config struct {
 	Options
-	Trusted []netip.Prefix // load balancers and proxies, whose connections are many viewers': not limited one by one, never banned
-	Peers   proxy.Peers
-	Metrics prometheus.Registerer
-	Log     *zap.Logger
+	// Certificates says that the front verifies viewers' certificates: they are
+	// credentials then, and who has none needs others.
+	Certificates bool
+	Trusted      []netip.Prefix // load balancers and proxies, whose connections are many viewers': not limited one by one, never banned
+	Peers        proxy.Peers
+	Metrics      prometheus.Registerer
+	Log          *zap.Logger
 }
 
 // A Gate is a proxy.Admitter, and a proxy.Part.
@@ -48,6 +51,7 @@ var (
 // all mistakes, each with its flag.
 func New(cfg Config) (*Gate, error) {
 	g := &Gate{o: cfg.Options, log: cfg.Log.Named("admission"), peers: cfg.Peers, streams: newStreams()}
+	g.o.certificates = cfg.Certificates
 	var listErr, credErr error
 	g.lists, listErr = newLists(&g.o, g.log)
 	g.credentials, credErr = newCredentials(&g.o, g.log)

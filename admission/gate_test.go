@@ -8,6 +8,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
 	"weir/proxy"
 )
 
@@ -196,5 +199,23 @@ func TestRefusalsAreCounted(t *testing.T) {
 	}
 	if n := g.Status().(status).Refused[proxy.Full]; n != 2 {
 		t.Errorf("%d refused, want 2", n)
+	}
+}
+
+// TestCertificatesAreCredentials: where certificates are asked for, who comes in
+// without TLS needs something else.
+func TestCertificatesAreCredentials(t *testing.T) {
+	g, err := New(Config{Options: Options{Window: time.Second, Cluster: "off", Carry: "cookie", Cookie: "c", Realm: "Weir"}, Certificates: true,
+		Peers: proxy.Alone, Metrics: prometheus.NewRegistry(), Log: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := viewer("rtsp", "/a", 1)
+	if err := g.Check(t.Context(), v); reason(err) != proxy.Unauthorized {
+		t.Errorf("without a certificate: %v", err)
+	}
+	v.Certificate = "ann"
+	if err := g.Check(t.Context(), v); err != nil || v.Subject != "ann" {
+		t.Errorf("with one: %v, subject %q", err, v.Subject)
 	}
 }

@@ -67,6 +67,8 @@ type Options struct {
 	// have gone at full speed.
 	Pace  proxy.BitRate
 	Burst proxy.Bytes // default 8MiB
+
+	certificates bool // Config.Certificates
 }
 
 // Flags declares the gate's flags.
@@ -149,7 +151,7 @@ func (o *Options) Validate() error {
 
 // asksCredentials reports whether any source of credentials is configured.
 func (o *Options) asksCredentials() bool {
-	return o.Keys != "" || o.JWT != "" || o.Users != "" || o.Hook != ""
+	return o.certificates || o.Keys != "" || o.JWT != "" || o.Users != "" || o.Hook != ""
 }
 
 // tokens are the names of parameters that carry a token.

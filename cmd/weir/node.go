@@ -47,7 +47,7 @@ func newNode(c *config, log *zap.Logger, level zap.AtomicLevel) (*node, error) {
 		_, modeErr := n.addModes(c, env) // what is built here never runs
 		return nil, errors.Join(err, modeErr)
 	}
-	gate, err := admission.New(admission.Config{Options: *c.gate, Trusted: c.front.Trusted(), Peers: env.Peers, Metrics: reg, Log: log})
+	gate, err := admission.New(admission.Config{Options: *c.gate, Trusted: c.front.Trusted(), Certificates: c.front.ClientCA != "", Peers: env.Peers, Metrics: reg, Log: log})
 	if err != nil {
 		return nil, err
 	}

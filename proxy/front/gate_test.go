@@ -98,7 +98,10 @@ func TestCheckRefused(t *testing.T) {
 		} else if rest := c.closed(); rest != "" {
 			t.Errorf("%v: read %q behind the answer", err, rest)
 		}
-		res, _ := d.viaHTTP(t, get).response()
+		res, _ := d.viaHTTP(t, strings.TrimSuffix(get, "\r\n")+"Origin: http://page\r\n\r\n").response()
+		if cors := res.Header.Get("Access-Control-Allow-Origin"); cors != "*" {
+			t.Errorf("%v: a page cannot read it: %q", err, cors)
+		}
 		if res.StatusCode != http || res.Header.Get("Retry-After") != retry {
 			t.Errorf("%v: HTTP %d, Retry-After %q, want %d, %q", err, res.StatusCode, res.Header.Get("Retry-After"), http, retry)
 		}

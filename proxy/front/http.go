@@ -86,6 +86,9 @@ func (f *Front) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	v, err := f.check(r, viewerPath)
 	if err != nil {
+		if r.Header.Get("Origin") != "" { // else a page's player sees no code, but a network that failed
+			w.Header().Set("Access-Control-Allow-Origin", "*")
+		}
 		proxy.Refused(err).WriteHTTP(w)
 		return
 	}

@@ -50,7 +50,7 @@ func Flags(fs *flag.FlagSet) *Options {
 	fs.StringVar(&o.RTSPS, "rtsps", "", "viewers' RTSP `address` under TLS (8322 by custom); empty turns it off")
 	fs.StringVar(&o.Cert, "tls.cert", "", "`file` in PEM with the certificate for -https and -rtsps, and what links it to its authority; without that link some players refuse it; read again when it changes")
 	fs.StringVar(&o.Key, "tls.key", "", "`file` in PEM with the private key of -tls.cert; read again when it changes; others who can read it can pass for this node")
-	fs.StringVar(&o.ClientCA, "tls.client-ca", "", "`file` in PEM with the authorities that viewers' certificates on -https and -rtsps must come from; read again when it changes")
+	fs.StringVar(&o.ClientCA, "tls.client-ca", "", "`file` in PEM with the authorities that viewers' certificates on -https and -rtsps must come from; read again when it changes; who comes in on -http or -rtsp then needs other credentials")
 	fs.StringVar(&o.ClientAuth, "tls.client-auth", "require", "`require|optional`: whether viewers must show a certificate of -tls.client-ca; optional lets in those without, for other credentials")
 	fs.Var(&o.ProxyProtocol, "front.proxy-protocol", "`prefix` of load balancers' addresses whose connections may begin with a PROXY header (v1, v2), as 10.0.0.5 or 10.0.0.0/24; repeatable. Whoever can connect from there can pass for anybody")
 	fs.Var(&o.Forwarded, "front.forwarded", "`prefix` of proxies' addresses whose X-Forwarded-For (or, without one, Forwarded) says who the viewer is; repeatable. Whoever can send from there can pass for anybody")
@@ -76,6 +76,9 @@ func (o *Options) Validate() error {
 	missing("-tls.key", o.Key)
 	if o.ClientCA != "" && !o.secure() {
 		errs = append(errs, errors.New("-tls.client-ca: neither -https nor -rtsps is on"))
+	}
+	if o.ClientAuth == "optional" && o.ClientCA == "" {
+		errs = append(errs, errors.New("-tls.client-auth optional: -tls.client-ca is empty"))
 	}
 	if o.ClientAuth != "" && o.ClientAuth != "require" && o.ClientAuth != "optional" {
 		errs = append(errs, fmt.Errorf("-tls.client-auth %q: must be require or optional", o.ClientAuth))
