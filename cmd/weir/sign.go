@@ -60,6 +60,7 @@ func parseSigning(in invocation) (*signing, error) {
 	s := &signing{}
 	fs := flag.NewFlagSet("weir sign", flag.ContinueOnError)
 	fs.StringVar(&s.keys, "keys", "", "`file` of keys, that of the nodes' -admission.keys")
+	fs.StringVar(&s.keys, "admission.keys", "", "the same `file`, as the nodes' environment and -config name it")
 	fs.StringVar(&s.kid, "key", "", "`name` of the key to sign with; the first in the file if none is given")
 	fs.StringVar(&s.claim.Path, "path", "", "what may be watched: this `path` and all below it; of HLS and DASH the folder, as playlist and segments lie in it; not percent-encoded")
 	fs.DurationVar(&s.length, "for", signedFor, "how long; players ask for segments until the end, so less than what is watched takes cuts it off")
