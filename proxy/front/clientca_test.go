@@ -98,3 +98,27 @@ func closedSoon(c io.Reader) <-chan struct{} {
 	}()
 	return done
 }
+
+// TestClientCertificatesAreAlwaysChecked: nobody comes back by a ticket, which would
+// outlive his authority.
+func TestClientCertificatesAreAlwaysChecked(t *testing.T) {
+	cert, key := writePair(t, t.TempDir(), "ann", time.Now().Add(time.Hour))
+	ann, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change, trust := underTLS(t)
+	d := open(t, ladder{}, change, func(c *Config) { c.ClientCA, c.ClientAuth = cert, "require" })
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		own := trust.Clone()
+		own.Certificates, own.MaxVersion, own.ClientSessionCache = []tls.Certificate{ann}, version, tls.NewLRUClientSessionCache(9)
+		for range 2 {
+			c := d.client(t, over(d.dialRTSPS, own))
+			c.send(options)
+			c.answer() // a ticket would have come with it
+			if c.Conn.(*tls.Conn).ConnectionState().DidResume {
+				t.Errorf("%s: resumed", tls.VersionName(version))
+			}
+		}
+	}
+}

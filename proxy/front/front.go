@@ -8,8 +8,21 @@
 // hand (proxy.Hitter) are answered without net/http: see quickConn. Its mutex
 // comes before the Front's.
 //
+// Who the viewer is, a PROXY header, X-Forwarded-For or Forwarded says, if it comes
+// from a load balancer that is named; nobody else's is read. What the gate takes
+// of a viewer's credentials ends here: handlers see the request without it, but
+// for RTSP, whose first request is theirs to strip. Viewers that are refused may
+// ask again on the same RTSP connection, eight times; connections that the gate
+// has no place for are told so, 64 of a listener at a time. What is malformed is
+// told to the gate, unless net/http refused it under TLS, where nobody sees it.
+//
+// Nobody holds a connection by sending slowly: the first request and each HTTP
+// header have FirstByte, a body that no handler reads has 30 s. Whoever reads a
+// body or writes an answer sets deadlines of his own.
+//
 // It knows nothing of media. Limits: an RTSP message of 8 KiB a line, 32 KiB of
-// header and 256 KiB of body (package wire); an HTTP header of 64 KiB.
+// header and 256 KiB of body (package wire); an HTTP header of 64 KiB; a PROXY
+// header of version 1 comes in one piece.
 package front
 
 import (

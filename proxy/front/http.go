@@ -1,6 +1,7 @@
 package front
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log"
@@ -9,6 +10,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"time"
 
 	"weir/proxy"
 )
@@ -24,11 +26,13 @@ func (f *Front) httpServer(ctx context.Context) *http.Server {
 		ReadHeaderTimeout: f.cfg.FirstByte, // the handshake's, too
 		IdleTimeout:       f.cfg.Idle,
 		MaxHeaderBytes:    maxHTTPHeader,
-		HTTP2:             &http.HTTP2Config{WriteByteTimeout: f.cfg.Idle},
-		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ConnContext:       withConn,
-		ConnState:         connState,
-		ErrorLog:          log.New(httpErrors{f}, "", 0),
+		// Its answer to "OPTIONS *" waits for a body without any limit.
+		DisableGeneralOptionsHandler: true,
+		HTTP2:                        &http.HTTP2Config{WriteByteTimeout: f.cfg.Idle},
+		BaseContext:                  func(net.Listener) context.Context { return ctx },
+		ConnContext:                  withConn,
+		ConnState:                    connState,
+		ErrorLog:                     log.New(httpErrors{f}, "", 0),
 	}
 	if f.https != nil {
 		srv.TLSConfig = f.https.tls
@@ -74,8 +78,13 @@ func (e httpErrors) Write(b []byte) (int, error) {
 
 // serveHTTP brings a request into the shape that modes expect.
 func (f *Front) serveHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Method == http.MethodConnect {
+	f.limitBody(w, r)
+	switch {
+	case r.Method == http.MethodConnect:
 		http.Error(w, "no tunnels here", http.StatusMethodNotAllowed)
+		return
+	case r.Method == http.MethodOptions && r.RequestURI == "*": // load balancers', as net/http answers it
+		w.Header().Set("Content-Length", "0")
 		return
 	}
 	viewerPath, path, err := cleanPath(r.URL.EscapedPath())
@@ -101,11 +110,36 @@ func (f *Front) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	f.cfg.Handler.ServeHTTP(w, r.WithContext(ctx))
 }
 
+// limitBody bounds how long net/http waits for a body that nobody reads, to begin
+// the answer and to be ready for the next request: it has no limit of its own, and
+// a byte a minute would hold a connection for hours. Whoever reads bodies sets a
+// deadline before each read; at the end of the body net/http lifts it. On HTTP/2
+// nobody waits.
+func (f *Front) limitBody(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor == 1 && r.Body != nil && r.Body != http.NoBody {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(min(maxStall, f.cfg.Idle))) // not supported in process
+	}
+}
+
 // offends tells the gate of a request that nobody sends by mistake.
 func (f *Front) offends(r *http.Request) {
-	if from, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		f.cfg.Gate.Offend(from.Addr().Unmap(), proxy.BadRequest)
+	f.cfg.Gate.Offend(f.sender(r).Addr(), proxy.BadRequest)
+}
+
+// refusedByNetHTTP returns the status in what net/http answers by itself to what it
+// cannot read: in one piece, without the date that handlers' answers have, the status
+// once more as the body (Go 1.26, server.go). It is nil for anything else. What is
+// said under TLS nobody can see.
+func refusedByNetHTTP(b []byte) []byte {
+	const protocol, fields = "HTTP/1.1 ", "\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
+	if len(b) > 300 || len(b) < len(protocol+fields) || string(b[:len(protocol)]) != protocol {
+		return nil
 	}
+	status, again, _ := bytes.Cut(b[len(protocol):], []byte(fields))
+	if !bytes.Equal(status, again) {
+		return nil
+	}
+	return status
 }
 
 // check says who sends a request, once the gate has been asked: it may have been
@@ -116,15 +150,19 @@ func (f *Front) check(r *http.Request, path string) (*proxy.Viewer, error) {
 			return v, err
 		}
 	}
-	from, _ := netip.ParseAddrPort(r.RemoteAddr)
-	from = f.viewerOf(netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), func(name string) string { return strings.Join(r.Header[name], ",") })
-	v := httpViewer(from, r.Method, r.RequestURI, path, r.URL.RawQuery, func(name string) string {
+	v := httpViewer(f.sender(r), r.Method, r.RequestURI, path, r.URL.RawQuery, func(name string) string {
 		return strings.Join(r.Header[name], "; ") // there may be several of Cookie only (RFC 9113 §8.2.3)
 	})
 	if v.Secure = r.TLS != nil; v.Secure {
 		v.Certificate = certified(r.TLS)
 	}
 	return &v, f.cfg.Gate.Check(r.Context(), &v)
+}
+
+// sender is whose request it is.
+func (f *Front) sender(r *http.Request) netip.AddrPort {
+	from, _ := netip.ParseAddrPort(r.RemoteAddr)
+	return f.viewerOf(netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), func(name string) string { return strings.Join(r.Header[name], ",") })
 }
 
 // strip takes the gate's credentials out of what a mode sees; the query is

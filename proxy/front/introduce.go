@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -33,30 +34,28 @@ type anteroom struct {
 	ready chan *conn
 	over  chan struct{} // the socket accepts no more
 
-	wg       sync.WaitGroup
-	mu       sync.Mutex
-	waiting  map[net.Conn]bool // value: it is being refused
-	refusing int
-	closed   bool
+	refusing chan struct{} // has one for each that is being refused
+
+	wg      sync.WaitGroup
+	mu      sync.Mutex
+	waiting map[net.Conn]struct{}
+	closed  bool
 }
 
 func newAnteroom(l *listener) *anteroom {
-	return &anteroom{l: l, ready: make(chan *conn), over: make(chan struct{}), waiting: map[net.Conn]bool{}}
+	return &anteroom{l: l, ready: make(chan *conn), over: make(chan struct{}),
+		refusing: make(chan struct{}, maxRefusing), waiting: map[net.Conn]struct{}{}}
 }
 
-// enter runs f on c, unless there is no room, or the listener is closed: then c
-// is.
-func (a *anteroom) enter(c net.Conn, refused bool, f func(net.Conn)) {
+// enter runs f on c, unless the listener is closed: then c is.
+func (a *anteroom) enter(c net.Conn, f func(net.Conn)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.closed || refused && a.refusing >= maxRefusing {
+	if a.closed {
 		c.Close()
 		return
 	}
-	a.waiting[c] = refused
-	if refused {
-		a.refusing++
-	}
+	a.waiting[c] = struct{}{}
 	a.wg.Go(func() {
 		defer a.leave(c)
 		f(c)
@@ -66,9 +65,6 @@ func (a *anteroom) enter(c net.Conn, refused bool, f func(net.Conn)) {
 func (a *anteroom) leave(c net.Conn) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.waiting[c] {
-		a.refusing--
-	}
 	delete(a.waiting, c)
 }
 
@@ -95,8 +91,7 @@ func (a *anteroom) introduce(c net.Conn) {
 	br := bufio.NewReader(c)
 	h, err := proxyproto.Read(br)
 	if err != nil && !errors.Is(err, proxyproto.ErrNoProxyProtocol) {
-		l.log.Debug("no PROXY header to be read", zap.Stringer("from", c.RemoteAddr()), zap.Error(err))
-		c.Close()
+		l.unread(c, br.Buffered() == 0 && errors.Is(err, os.ErrDeadlineExceeded), err)
 		return
 	}
 	c.SetReadDeadline(time.Time{}) //nolint:errcheck // the next read says it
@@ -107,8 +102,9 @@ func (a *anteroom) introduce(c net.Conn) {
 		}
 	}
 	rest, _ := br.Peek(br.Buffered())
-	vc := l.letIn(c, from)
-	if vc == nil {
+	vc, refusal := l.letIn(c, from)
+	if refusal != nil {
+		a.refuse(c, rest, refusal)
 		return
 	}
 	vc.before = append([]byte(nil), rest...)
@@ -119,12 +115,32 @@ func (a *anteroom) introduce(c net.Conn) {
 	}
 }
 
-// refuse tells a connection that there is no place, once it has asked for
-// something: an answer before that would be lost to the reset.
-func (a *anteroom) refuse(c net.Conn, r *proxy.Refusal) {
+// unread closes a connection of which no PROXY header could be read: a broken one,
+// unless it was silent for too long.
+func (l *listener) unread(c net.Conn, silent bool, err error) {
+	c.Close()
+	if !silent {
+		l.broken.Add(1)
+		l.log.Debug("no PROXY header to be read", zap.Stringer("from", c.RemoteAddr()), zap.Error(err))
+	}
+}
+
+// refuse closes c. Who may come back later is told so, if that can be done, once
+// he has asked for something: an answer before that would be lost to the reset.
+// before is what has been read already.
+func (a *anteroom) refuse(c net.Conn, before []byte, r *proxy.Refusal) {
 	defer c.Close()
+	if !a.l.tells(r) {
+		return
+	}
+	select {
+	case a.refusing <- struct{}{}:
+		defer func() { <-a.refusing }()
+	default:
+		return
+	}
 	c.SetDeadline(time.Now().Add(refusingFor)) //nolint:errcheck // the read says it
-	no := a.l.no(c, r)
+	no := a.l.no(io.MultiReader(bytes.NewReader(before), c), r)
 	if no == nil {
 		return
 	}
@@ -134,9 +150,14 @@ func (a *anteroom) refuse(c net.Conn, r *proxy.Refusal) {
 	}
 }
 
-// no is a refusal in the listener's protocol, for the request that it reads first;
+// tells reports whether a refusal is worth an answer.
+func (l *listener) tells(r *proxy.Refusal) bool {
+	return l.tls == nil && (r.Reason == proxy.Full || r.Reason == proxy.TooMany)
+}
+
+// no is a refusal in the listener's protocol, for the request that c begins with;
 // nil if there is none.
-func (l *listener) no(c net.Conn, r *proxy.Refusal) []byte {
+func (l *listener) no(c io.Reader, r *proxy.Refusal) []byte {
 	br := bufio.NewReaderSize(io.LimitReader(c, 32<<10), 4<<10)
 	if l.protocol == "rtsp" {
 		m, err := wire.NewReader(br).Next()

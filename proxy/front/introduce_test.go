@@ -3,6 +3,8 @@ package front
 import (
 	"context"
 	"errors"
+	"flag"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -12,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pires/go-proxyproto"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"weir/proxy"
 	"weir/proxy/proxytest"
@@ -230,4 +233,130 @@ func TestNoPlaceIsSaid(t *testing.T) {
 	if said := d.viaRTSP(t, describe).closed(); said != "" {
 		t.Errorf("banned: %q", said)
 	}
+}
+
+// The same behind a load balancer: it is not told before it has asked, and what came
+// with the header counts.
+func TestNoPlaceBehindPROXY(t *testing.T) {
+	const header = "PROXY TCP4 192.0.2.9 10.0.0.1 4711 80\r\n"
+	synctest.Test(t, func(t *testing.T) {
+		gate := &proxytest.Gate{RefuseAccept: &proxy.Refusal{Reason: proxy.Full}}
+		d := openPipes(t, ladder{}, func(c *Config) { c.ProxyProtocol, c.Gate = prefixes(t, "192.0.2.7"), gate })
+		if res := d.viaRTSP(t, header+describe).answer(); res.Code != 453 {
+			t.Errorf("in one piece: %s", res.Raw)
+		}
+		c := d.viaRTSP(t, header)
+		synctest.Wait()
+		c.send(describe)
+		if res := c.answer(); res.Code != 453 {
+			t.Errorf("in two pieces: %s", res.Raw)
+		}
+		if n := d.rtsp.refused.Load(); n != 2 {
+			t.Errorf("%d refused, want 2", n)
+		}
+	})
+}
+
+// TestManyWithoutAPlace: those who are told so are few at a time, and not for long;
+// all others are closed at once.
+func TestManyWithoutAPlace(t *testing.T) {
+	f := func(before string, trusted Prefixes) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			gate := &proxytest.Gate{RefuseAccept: &proxy.Refusal{Reason: proxy.Full}}
+			d := openPipes(t, ladder{}, func(c *Config) { c.ProxyProtocol, c.Gate = trusted, gate })
+			silent := make([]*client, maxRefusing)
+			for i := range silent {
+				if silent[i] = d.client(t, d.dialRTSP); before != "" {
+					silent[i].send(before)
+				}
+			}
+			synctest.Wait()
+			one := d.client(t, d.dialRTSP)
+			if before != "" {
+				one.send(before)
+			}
+			if took := closedAfter(one); took != 0 {
+				t.Errorf("behind %q: one too many was closed after %v", before, took)
+			}
+			if took := closedAfter(silent[0]); took != refusingFor {
+				t.Errorf("behind %q: a silent one was closed after %v, want %v", before, took, refusingFor)
+			}
+			synctest.Wait()
+			if res := d.viaRTSP(t, before+describe).answer(); res.Code != 453 {
+				t.Errorf("behind %q, later: %s", before, res.Raw)
+			}
+		})
+	}
+	f("", nil)
+	f("PROXY TCP4 192.0.2.9 10.0.0.1 4711 80\r\n", prefixes(t, "192.0.2.7"))
+}
+
+// Broken headers are counted; silence and health checks are not.
+func TestBrokenPROXYIsCounted(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	d := open(t, ladder{}, func(c *Config) {
+		c.ProxyProtocol, c.FirstByte, c.Metrics = prefixes(t, "127.0.0.1"), 50*time.Millisecond, reg
+	})
+	d.client(t, d.dialRTSP).closed()
+	d.viaRTSP(t, options).answer()
+	d.viaRTSP(t, "PROXY TCP5 a b\r\n").closed()
+	if n, s := figures(t, reg, "rtsp")["broken_proxy_headers_total"], d.rtsp.status(); n != 1 || s.Broken != 1 {
+		t.Errorf("%v counted, status %+v, want 1", n, s)
+	}
+}
+
+func TestPrefixes(t *testing.T) {
+	f := func(flags, want string) {
+		t.Helper()
+		fs := flag.NewFlagSet("weir", flag.ContinueOnError)
+		fs.SetOutput(io.Discard)
+		o, got := Flags(fs), ""
+		if err := fs.Parse(strings.Fields(flags)); err != nil {
+			got = err.Error()
+		} else {
+			p := Prefixes(o.Trusted())
+			got = p.String()
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s", flags, got, want)
+		}
+	}
+	f("", "")
+	f("-front.proxy-protocol 10.0.0.5 -front.proxy-protocol 10.1.2.3/16,::1 -front.forwarded 2001:db8::1/32", "10.0.0.5/32,10.1.0.0/16,::1/128,2001:db8::/32")
+	f("-front.forwarded ::ffff:10.0.0.5", "10.0.0.5/32") // as addresses of viewers are written
+	f("-front.forwarded ::ffff:10.0.0.0/104", "10.0.0.0/8")
+	f("-front.forwarded here", `invalid value "here" for flag -front.forwarded: "here" is neither an address nor a prefix like 10.0.0.0/8`)
+	f("-front.proxy-protocol 10.0.0.0/33", `invalid value "10.0.0.0/33" for flag -front.proxy-protocol: "10.0.0.0/33" is neither an address nor a prefix like 10.0.0.0/8`)
+}
+
+// Whatever a chain says, the viewer is one of it or the one who brought it, and
+// never one behind the first who is not to be believed.
+func FuzzForwarded(f *testing.F) {
+	f.Add("192.0.2.9", "", "", "")
+	f.Add("192.0.2.9, 10.0.0.1", "[2001:db8::9]:80", "", "")
+	f.Add("", "", "for=192.0.2.9;by=10.0.0.1, For=\"[2001:db8::9]:4711\"", "")
+	f.Add("", "", "for=\"192.0.2.9", "for=198.51.100.1")
+	f.Add(",", "10.0.0.1", "for=unknown", "for=_x")
+	f.Add("fe80::1%eth0", "::ffff:10.0.0.1", ";;=", "for")
+	d := &Front{cfg: Config{Options: Options{Forwarded: Prefixes{netip.MustParsePrefix("10.0.0.0/8")}}}}
+	proxy := netip.MustParseAddrPort("10.0.0.1:5000")
+	f.Fuzz(func(t *testing.T, x1, x2, f1, f2 string) {
+		fields := map[string]string{"X-Forwarded-For": x1 + "," + x2, "Forwarded": f1 + "," + f2}
+		got := d.viewerOf(proxy, func(name string) string { return fields[name] })
+		if !got.IsValid() || got.Addr().Zone() != "" || got.Addr().Is4In6() {
+			t.Errorf("%q: %v", fields, got)
+		}
+		other := netip.MustParseAddrPort("192.0.2.7:5000")
+		if v := d.viewerOf(other, func(name string) string { return fields[name] }); v != other {
+			t.Errorf("%q: %v believed", fields, v)
+		}
+		// The last hop is the proxy's own word: who says more of himself changes nothing.
+		last := func(name string) string {
+			return fields[name] + map[string]string{"X-Forwarded-For": ", 198.51.100.1", "Forwarded": ", for=198.51.100.1"}[name]
+		}
+		if v := d.viewerOf(proxy, last).Addr().String(); v != "198.51.100.1" {
+			t.Errorf("%q: %s, want the last hop", fields, v)
+		}
+	})
 }

@@ -31,6 +31,7 @@ type listener struct {
 	open           atomic.Int64
 	total, refused atomic.Uint64
 	failed         atomic.Uint64 // handshakes
+	broken         atomic.Uint64 // PROXY headers
 	in, out        atomic.Uint64 // bytes, under TLS those of TLS
 }
 
@@ -42,6 +43,7 @@ type listenerStatus struct {
 	InBytes  uint64 `json:"in_bytes"`
 	OutBytes uint64 `json:"out_bytes"`
 	Failed   uint64 `json:"handshake_failures_total,omitempty"`
+	Broken   uint64 `json:"broken_proxy_headers_total,omitempty"`
 }
 
 // listen returns nil without an error for an empty address.
@@ -67,11 +69,14 @@ func (l *listener) register(protocol string, reg prometheus.Registerer) {
 			func() float64 { return float64(v.Load()) }))
 	}
 	counter("weir_front_connections_total", "Connections accepted.", &l.total)
-	counter("weir_front_refused_total", "Connections closed at once because the gate refused them.", &l.refused)
+	counter("weir_front_refused_total", "Connections that the gate refused.", &l.refused)
 	counter("weir_front_received_bytes_total", "Bytes from viewers.", &l.in)
 	counter("weir_front_sent_bytes_total", "Bytes to viewers.", &l.out)
 	if l.tls != nil {
 		counter("weir_front_handshake_failures_total", "Connections with which TLS was not agreed on.", &l.failed)
+	}
+	if len(l.proxies) > 0 {
+		counter("weir_front_broken_proxy_headers_total", "Connections closed because their PROXY header could not be read.", &l.broken)
 	}
 	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "weir_front_connections", Help: "Connections open."},
 		func() float64 { return float64(l.open.Load()) }))
@@ -102,7 +107,7 @@ func (l *listener) status() *listenerStatus {
 	if l == nil {
 		return nil
 	}
-	return &listenerStatus{l.Addr().String(), l.open.Load(), l.total.Load(), l.refused.Load(), l.in.Load(), l.out.Load(), l.failed.Load()}
+	return &listenerStatus{l.Addr().String(), l.open.Load(), l.total.Load(), l.refused.Load(), l.in.Load(), l.out.Load(), l.failed.Load(), l.broken.Load()}
 }
 
 // Accept implements net.Listener; the connections are *conn. The only error is
@@ -121,7 +126,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if vc := l.letIn(c, c.RemoteAddr()); vc != nil {
+		if vc := l.admit(c); vc != nil {
 			return vc, nil
 		}
 	}
@@ -143,10 +148,10 @@ func (l *listener) pump() {
 			return
 		}
 		if l.proxies.contain(address(c.RemoteAddr()).Addr()) {
-			l.room.enter(c, false, l.room.introduce)
+			l.room.enter(c, l.room.introduce)
 			continue
 		}
-		if vc := l.letIn(c, c.RemoteAddr()); vc != nil {
+		if vc := l.admit(c); vc != nil {
 			select {
 			case l.room.ready <- vc:
 			case <-l.room.over:
@@ -175,24 +180,31 @@ func (l *listener) acceptOne() (net.Conn, error) {
 	}
 }
 
-// letIn asks the gate about a connection from an address, and returns nil if it
-// is not let in. Whoever may come back later is told so, if that can be done.
-func (l *listener) letIn(c net.Conn, from net.Addr) *conn {
+// admit is letIn for a connection that comes by itself; nil if it is refused, and
+// closed soon.
+func (l *listener) admit(c net.Conn) *conn {
+	vc, refusal := l.letIn(c, c.RemoteAddr())
+	switch {
+	case refusal == nil:
+	case l.tells(refusal):
+		l.room.enter(c, func(c net.Conn) { l.room.refuse(c, nil, refusal) })
+	default:
+		c.Close()
+	}
+	return vc
+}
+
+// letIn asks the gate about a connection from an address.
+func (l *listener) letIn(c net.Conn, from net.Addr) (*conn, *proxy.Refusal) {
 	leave, err := l.gate.Accept(address(from).Addr())
 	if err != nil {
 		l.refused.Add(1)
-		r := proxy.Refused(err)
-		if l.room != nil && l.tls == nil && (r.Reason == proxy.Full || r.Reason == proxy.TooMany) {
-			l.room.enter(c, true, func(c net.Conn) { l.room.refuse(c, r) })
-		} else {
-			c.Close()
-		}
-		return nil
+		return nil, proxy.Refused(err)
 	}
 	l.total.Add(1)
 	l.open.Add(1)
 	tcp, _ := c.(*net.TCPConn)
-	return &conn{Conn: c, tcp: tcp, l: l, from: from, leave: leave}
+	return &conn{Conn: c, tcp: tcp, l: l, from: from, leave: leave}, nil
 }
 
 func address(a net.Addr) netip.AddrPort {
@@ -231,13 +243,9 @@ func (c *conn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// malformed is how net/http answers what is no request (Go 1.26, server.go), which
-// it tells nobody else. Answers of handlers have a date.
-const malformed = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
-
 func (c *conn) Write(b []byte) (int, error) {
-	if len(b) > len(malformed) && b[9] == '4' && string(b[:len(malformed)]) == malformed && c.l.protocol == "http" {
-		c.l.log.Debug("bad request", zap.Stringer("viewer", c.from), zap.ByteString("said", b[len(malformed):]))
+	if said := refusedByNetHTTP(b); said != nil && c.l.protocol == "http" {
+		c.l.log.Debug("bad request", zap.Stringer("viewer", c.from), zap.ByteString("said", said))
 		c.l.gate.Offend(address(c.from).Addr(), proxy.BadRequest)
 	}
 	n, err := c.Conn.Write(b)

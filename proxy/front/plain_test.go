@@ -19,6 +19,10 @@ func FuzzReadPlain(f *testing.F) {
 	f.Add(req("GET /a%20b/", "X-Y: \xff"))
 	f.Add(req("GET /a\"b??", "Accept: */*"))
 	f.Add("GET /a HTTP/1.1\r\nHOST: [::1]:80\r\nX: y\n\r\n")
+	f.Add(req("GET /a", "X-Forwarded-For: 198.51.100.1, 192.0.2.8", "Cookie: a=b; c=d"))
+	f.Add(req("GET /a", "X-forwarded-for: ", "Forwarded: for=198.51.100.1"))
+	f.Add(req("GET /a", "Forwarded: for=\"[2001:db8::9]:80\"; by=x"))
+	front := &Front{cfg: Config{Options: Options{Forwarded: Prefixes{netip.MustParsePrefix("192.0.2.0/24")}}}}
 	f.Fuzz(func(t *testing.T, in string) {
 		r, n := readPlain([]byte(in))
 		if n == 0 {
@@ -33,9 +37,10 @@ func FuzzReadPlain(f *testing.F) {
 		if err != nil || h.URL.Opaque != "" || h.URL.Host != "" {
 			t.Fatalf("%q: path %v", in[:n], err)
 		}
-		from := netip.MustParseAddrPort("[::ffff:192.0.2.7]:50000")
-		q := r.question(from)
-		viewer := httpViewer(from, h.Method, h.RequestURI, viewerPath, h.URL.RawQuery, h.Header.Get)
+		from := netip.MustParseAddrPort("192.0.2.7:50000")
+		q := r.question(front.viewerOf(from, r.get))
+		h.RemoteAddr = "[::ffff:192.0.2.7]:50000"
+		viewer := httpViewer(front.sender(h), h.Method, h.RequestURI, viewerPath, h.URL.RawQuery, h.Header.Get)
 		want := proxy.Plain{Head: h.Method == http.MethodHead, Host: h.Host, Path: path, Query: h.URL.RawQuery, Viewer: q.plain.Viewer}
 		if q.plain != want || *q.plain.Viewer != viewer {
 			t.Errorf("%q: %+v of %+v, net/http says %+v of %+v", in[:n], q.plain, *q.plain.Viewer, want, viewer)

@@ -17,6 +17,9 @@ func (p *Prefixes) Set(s string) error {
 		if a, addrErr := netip.ParseAddr(word); addrErr == nil {
 			one, err = netip.PrefixFrom(a, a.BitLen()), nil
 		}
+		if a := one.Addr(); a.Is4In6() && one.Bits() >= 96 { // viewers' addresses are never written so
+			one = netip.PrefixFrom(a.Unmap(), one.Bits()-96)
+		}
 		if err != nil {
 			return fmt.Errorf("%q is neither an address nor a prefix like 10.0.0.0/8", word)
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -84,12 +85,19 @@ func (f *Front) readFirst(ctx context.Context, c *rtspConn, by time.Time) (*wire
 		return nil, context.Cause(ctx)
 	}
 	if errors.Is(err, wire.ErrMalformed) {
-		f.log.Debug("bad first request", zap.Stringer("viewer", c.RemoteAddr()), zap.Error(err))
+		f.log.Debug("bad first request", zap.Stringer("viewer", c.RemoteAddr()), zap.String("error", unquoted(err)))
 		f.cfg.Gate.Offend(address(c.RemoteAddr()).Addr(), proxy.BadRequest)
 		code, phrase := wire.Code(err)
 		f.answer(c, &wire.Response{Code: code, Phrase: phrase}) //nolint:errcheck // it is closed anyway
 	}
 	return first, err
+}
+
+// unquoted is an error without what it quotes: nothing says where in a malformed
+// request there are credentials.
+func unquoted(err error) string {
+	text, _, _ := strings.Cut(err.Error(), `"`)
+	return strings.TrimSpace(text)
 }
 
 // checkRTSP says who sent a request and for what, once the gate has been asked.
