@@ -58,7 +58,7 @@ func attribute(line, name string) int {
 
 // withToken leaves alone what has a scheme or a host, or the parameter already.
 func withToken(uri, name, token string) string {
-	if uri == "" || strings.HasPrefix(uri, "//") || strings.ContainsAny(uri, "\\\t") || hasScheme(uri) { // to browsers, "\" is a slash
+	if uri == "" || strings.HasPrefix(uri, "//") || strings.Contains(uri, "{$") || strings.ContainsFunc(uri, odd) || hasScheme(uri) {
 		return uri
 	}
 	base, fragment, _ := strings.Cut(uri, "#")
@@ -84,3 +84,7 @@ func hasScheme(uri string) bool {
 	i := strings.IndexAny(uri, ":/?#")
 	return i >= 0 && uri[i] == ':'
 }
+
+// odd are characters that some players take for a slash, or leave out, and then
+// find a host.
+func odd(r rune) bool { return r <= ' ' || r == '\\' }

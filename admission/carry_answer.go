@@ -19,7 +19,9 @@ func (w *wrapper) carries(v *proxy.Viewer, path string) string {
 		return ""
 	}
 	g, ok := v.Grant.(*grant)
-	if _, query, _ := strings.Cut(v.Target, "?"); !ok || g == nil || g.token == "" || !strings.Contains(query, g.token) {
+	if _, query, _ := strings.Cut(v.Target, "?"); !ok || g == nil || g.token == "" {
+		return ""
+	} else if shown, _ := tokenOfQuery(query, w.names, false); shown != g.token {
 		return ""
 	}
 	return g.token

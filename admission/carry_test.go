@@ -32,6 +32,9 @@ func TestCarry(t *testing.T) {
 	f("//cdn.example/b.ts\n", "//cdn.example/b.ts\n")
 	f("HTTP://cdn.example/b.ts\n", "HTTP://cdn.example/b.ts\n")
 	f("/\\\\cdn.example/b.ts\n", "/\\\\cdn.example/b.ts\n")
+	f("{$cdn}/b.ts\n", "{$cdn}/b.ts\n") // EXT-X-DEFINE may say anything
+	f(" //cdn.example/b.ts\n", " //cdn.example/b.ts\n")
+	f("/\r/cdn.example/b.ts\n", "/\r/cdn.example/b.ts\n")
 	f("# a comment, URI=\"x\"\n", "# a comment, URI=\"x\"\n")
 	f("#EXT-X-MAP:URI=\"init.mp4\",BYTERANGE=\"1@0\"\n", "#EXT-X-MAP:URI=\"init.mp4?token=x.y\",BYTERANGE=\"1@0\"\n")
 	f("#EXT-X-PART:DURATION=0.3,URI=\"p1.mp4\",INDEPENDENT=YES\n", "#EXT-X-PART:DURATION=0.3,URI=\"p1.mp4?token=x.y\",INDEPENDENT=YES\n")

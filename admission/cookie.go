@@ -79,6 +79,8 @@ func setCookie(h http.Header, c *http.Cookie) {
 
 // keepPrivate keeps an answer that has somebody's token out of shared caches.
 func keepPrivate(h http.Header) {
+	h.Del("Cdn-Cache-Control") // which would win (RFC 9213 §2.1)
+	h.Del("Surrogate-Control")
 	if !keptPrivate(h["Cache-Control"]) {
 		h["Cache-Control"] = append(slices.Clip(h["Cache-Control"]), "private")
 	}

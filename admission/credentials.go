@@ -163,12 +163,15 @@ func (c *credentials) check(ctx context.Context, v *proxy.Viewer, now time.Time)
 
 // examine looks at what v shows, with the query as it came.
 func (c *credentials) examine(ctx context.Context, v *proxy.Viewer, query string, now time.Time) error {
-	if v.Peer || v.Protocol == "http" && v.Method == http.MethodOptions {
-		return nil // a browser asks OPTIONS first, and always without credentials
+	if v.Peer {
+		return nil
 	}
 	s, err := look(v, query, c.names, c.cookie)
 	if s.header {
 		v.Taken = c.take
+	}
+	if err == nil && v.Protocol == "http" && writes(v.Method) {
+		err = refuse(proxy.ReadOnly, "credentials are for watching")
 	}
 	if err == nil {
 		err = c.verdict(ctx, v, &s, query, now)
@@ -191,4 +194,14 @@ func blamed(err error) error {
 		r.Err = fmt.Errorf("%w: %w", errBadCredentials, r.Err)
 	}
 	return &r
+}
+
+// writes reports whether a method changes what is at the origin: no credentials
+// here are for that. What POST does, licences and reports, is not known.
+func writes(method string) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPost:
+		return false
+	}
+	return true
 }

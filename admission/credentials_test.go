@@ -126,14 +126,14 @@ func TestCredentialsTaken(t *testing.T) {
 	peer := askingFor("/a", "z=1&token=x")
 	peer.Peer = true
 	f(peer, "z=1", false, "")
-	preflight := askingFor("/a", "z=1")
-	preflight.Method = "OPTIONS"
-	if err := withKeys(t).check(t.Context(), &preflight, signedAt); err != nil {
-		t.Errorf("preflight: %v", err)
+	options := askingFor("/a", "z=1")
+	options.Method = "OPTIONS" // a tunnel may begin with it
+	if err := withKeys(t).check(t.Context(), &options, signedAt); refusedFor(err) != proxy.Unauthorized {
+		t.Errorf("OPTIONS: %v", err)
 	}
-	preflight.Protocol = "rtsp"
-	if err := withKeys(t).check(t.Context(), &preflight, signedAt); refusedFor(err) != proxy.Unauthorized {
-		t.Errorf("OPTIONS over RTSP: %v", err)
+	options.Method = "DELETE"
+	if err := withKeys(t).check(t.Context(), &options, signedAt); refusedFor(err) != proxy.ReadOnly {
+		t.Errorf("DELETE: %v", err)
 	}
 }
 

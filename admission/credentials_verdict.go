@@ -2,6 +2,8 @@ package admission
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"path"
 	"strings"
 	"time"
@@ -25,7 +27,20 @@ func (c *credentials) verdict(ctx context.Context, v *proxy.Viewer, s *shown, qu
 		return t.no
 	}
 	v.Subject, v.Class, v.Grant = t.grant.subject, t.grant.class, t.grant
+	if v.Subject == "" && t.grant.max > 0 {
+		v.Subject = nameless(t.grant, v)
+	}
 	return nil
+}
+
+// nameless is the subject of a grant that has none, but a limit for it: what was
+// shown, or if that was no token, where it came from.
+func nameless(g *grant, v *proxy.Viewer) string {
+	if g.token != "" {
+		sum := sha256.Sum256([]byte(g.token))
+		return "token-" + hex.EncodeToString(sum[:6])
+	}
+	return "address-" + client(v.Addr.Addr()).String()
 }
 
 // A trial is what the sources have said so far.

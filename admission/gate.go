@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"net/http"
 	"net/netip"
 	"sync"
 	"time"
@@ -143,8 +144,14 @@ func (g *Gate) check(ctx context.Context, v *proxy.Viewer, now time.Time) error 
 
 // Admit implements proxy.Admitter.
 func (g *Gate) Admit(_ context.Context, v *proxy.Viewer) (proxy.Ticket, error) {
-	if v.Peer {
+	if v.Peer || v.Protocol == "http" && v.Method == http.MethodOptions {
 		return free{}, nil
+	}
+	now := time.Now()
+	if c, ok := v.Grant.(*grant); ok && v.Protocol == "rtsp" { // it may be long since they were looked at
+		if err := c.admits(v, now); err != nil {
+			return nil, g.refused(v, err)
+		}
 	}
 	id := g.identify(v)
 	p, vague := g.ledger.known(id.key)
@@ -158,7 +165,7 @@ func (g *Gate) Admit(_ context.Context, v *proxy.Viewer) (proxy.Ticket, error) {
 		g.ledger.correct(p, id.rate)
 		return p, nil
 	}
-	p, err := g.ledger.admit(id, time.Now())
+	p, err := g.ledger.admit(id, now)
 	if err != nil {
 		return nil, g.refused(v, err)
 	}
@@ -188,10 +195,7 @@ func (g *Gate) identify(v *proxy.Viewer) identity {
 	if v.Protocol != "http" {
 		return id
 	}
-	id.key.subject = v.Subject
-	if v.Subject == "" {
-		id.key.addr = id.client
-	}
+	id.key.subject, id.key.addr = v.Subject, id.client
 	stream, single := g.streams.of(v.Path)
 	id.key.stream, id.single = stream, single
 	if single { // or a part of a stream that is being watched

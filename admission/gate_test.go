@@ -135,8 +135,8 @@ func TestLimits(t *testing.T) {
 		ask{"rtsp", "/a", 1, "", "", ""}, ask{"http", "/a/x.m3u8", 2, "", "", ""}, ask{"rtsp", "/a", 3, "", "", proxy.Full},
 		ask{"rtsp", "/b", 3, "", "", ""})
 	f([]string{"-admission.per-subject=2"},
-		ask{"rtsp", "/a", 1, "ann", "", ""}, ask{"http", "/b/x.m3u8", 2, "ann", "", ""}, ask{"http", "/b/x.m3u8", 3, "ann", "", ""},
-		ask{"rtsp", "/a", 4, "ann", "", proxy.TooMany}, ask{"rtsp", "/a", 4, "bob", "", ""}, ask{"rtsp", "/a", 4, "", "", ""})
+		ask{"rtsp", "/a", 1, "ann", "", ""}, ask{"http", "/b/x.m3u8", 2, "ann", "", ""}, ask{"http", "/b/x.m3u8", 2, "ann", "", ""},
+		ask{"http", "/b/x.m3u8", 3, "ann", "", proxy.TooMany}, ask{"rtsp", "/a", 4, "ann", "", proxy.TooMany}, ask{"rtsp", "/a", 4, "bob", "", ""}, ask{"rtsp", "/a", 4, "", "", ""})
 	f([]string{"-admission.viewers=10", "-admission.class=gold=100,bronze=20"},
 		ask{"rtsp", "/a", 1, "", "bronze", ""}, ask{"rtsp", "/a", 2, "", "", ""}, ask{"rtsp", "/a", 3, "", "", proxy.Full},
 		ask{"rtsp", "/a", 3, "", "bronze", proxy.Full}, ask{"rtsp", "/a", 3, "", "nobody's", proxy.Full}, ask{"rtsp", "/a", 3, "", "gold", ""})
@@ -217,5 +217,57 @@ func TestCertificatesAreCredentials(t *testing.T) {
 	v.Certificate = "ann"
 	if err := g.Check(t.Context(), v); err != nil || v.Subject != "ann" {
 		t.Errorf("with one: %v, subject %q", err, v.Subject)
+	}
+}
+
+// TestNamelessLimit: credentials without a name may have a limit all the same.
+func TestNamelessLimit(t *testing.T) {
+	f := func(g *grant, sameAddress bool, want proxy.Reason) {
+		t.Helper()
+		gate := gateOf(t)
+		var err error
+		for n := range 2 {
+			if sameAddress {
+				n = 0
+			}
+			v := viewer("rtsp", "/a", n)
+			v.Grant, v.Subject = g, nameless(g, v)
+			_, err = gate.Admit(t.Context(), v)
+		}
+		if reason(err) != want {
+			t.Errorf("%+v: the second one: %v, want %q", g, err, want)
+		}
+	}
+	f(&grant{max: 1, token: "x"}, false, proxy.TooMany)
+	f(&grant{max: 1}, true, proxy.TooMany)
+	f(&grant{max: 1}, false, "")
+}
+
+// TestExpiredMeanwhile: a connection of RTSP that was let in begins nothing when
+// its credentials are over.
+func TestExpiredMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := gateOf(t)
+		v := viewer("rtsp", "/a", 1)
+		v.Grant = &grant{until: time.Now().Add(time.Minute)}
+		if _, err := g.Admit(t.Context(), v); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Minute)
+		if _, err := g.Admit(t.Context(), v); reason(err) != proxy.Forbidden {
+			t.Errorf("a minute later: %v", err)
+		}
+	})
+}
+
+// TestOptionsTakeNoPlace: they bring nothing that would need one.
+func TestOptionsTakeNoPlace(t *testing.T) {
+	g := gateOf(t, "-admission.viewers=1")
+	for n := range 3 {
+		v := viewer("http", "/a/x.m3u8", n)
+		v.Method = "OPTIONS"
+		if _, err := g.Admit(t.Context(), v); err != nil {
+			t.Error(err)
+		}
 	}
 }

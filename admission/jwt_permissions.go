@@ -67,7 +67,14 @@ func parsePermission(name string) scope {
 	if err != nil || clean == "/" { // MediaMTX says "all" in one way only
 		return nil
 	}
-	return under{clean}
+	return named(clean)
+}
+
+// A named stream is that path, and the files of its HLS.
+type named string
+
+func (n named) allows(p string) bool {
+	return p == string(n) || path.Dir(p) == string(n) && isPiece(p)
 }
 
 // matching are the streams whose names without the first slash match, and the

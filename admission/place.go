@@ -38,8 +38,8 @@ type identity struct {
 	rate proxy.BitRate // what the stream is known to need; 0 if it is not
 }
 
-// A webKey tells viewers over HTTP apart: by their subject if they have one, else
-// by their address.
+// A webKey tells viewers over HTTP apart: by their address, and their subject if
+// they have one, as many may share either.
 type webKey struct {
 	addr            netip.Addr
 	subject, stream string

@@ -16,13 +16,14 @@ type wrapper struct {
 	streams *streams
 	pace    proxy.BitRate // 0 for none
 	burst   proxy.Bytes
-	cookie  string // its name; "" for none
-	carry   string // name of the parameter that URIs in playlists get; "" for none
+	cookie  string   // its name; "" for none
+	names   []string // of parameters that carry a token
+	carry   string   // name of the parameter that URIs in playlists get; "" for none
 }
 
 // newWrap returns a proxy.Hitter if next is one.
 func newWrap(next proxy.Handler, o *Options, s *streams) proxy.Handler {
-	w := &wrapper{next: next, streams: s, pace: o.Pace, burst: o.Burst}
+	w := &wrapper{next: next, streams: s, pace: o.Pace, burst: o.Burst, names: o.tokens()}
 	switch o.Carry {
 	case "cookie":
 		w.cookie = o.Cookie

@@ -197,7 +197,7 @@ func (c *conn) forward(ctx context.Context, ex *exchange) error {
 	if err != nil {
 		return &proxy.Refusal{Reason: proxy.BadRequest, Err: err}
 	}
-	if c.leg != nil && !c.leg.urls.owns(path, ex.req.Method == "SETUP") || c.leg == nil && path != c.rc.Viewer.Path {
+	if c.leg != nil && !c.leg.urls.owns(path) || c.leg == nil && path != c.rc.Viewer.Path {
 		return errMoved
 	}
 	if ex.leg = c.leg; ex.leg != nil && ex.leg.busy() {

@@ -3,7 +3,6 @@ package passthrough
 import (
 	"errors"
 	"net/url"
-	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -196,17 +195,13 @@ func (u *urls) within(path string) bool {
 }
 
 // owns reports whether a request that names no session is about this stream: its
-// own path, what the origin has named, or, for a SETUP before anything is known of
-// the tracks, what is right below. Anything else is another stream, of which the
-// gate has not been asked.
-func (u *urls) owns(p string, setup bool) bool {
+// own path, or what the origin has named. Anything else is another stream, of
+// which the gate has not been asked.
+func (u *urls) owns(p string) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if p == u.path || u.named(p) || slices.Contains(u.bases, p) {
 		return true
-	}
-	if len(u.controls) == 0 {
-		return setup && path.Dir(p) == u.path
 	}
 	return slices.ContainsFunc(u.controls, func(c string) bool { return below(p, joined(u.path, c)) })
 }

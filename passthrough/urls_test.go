@@ -225,24 +225,24 @@ func TestBothDirections(t *testing.T) {
 // A request that names no session is about the stream that the gate was asked
 // of, not about what merely stands below it.
 func TestOwns(t *testing.T) {
-	f := func(learn []string, path string, setup, want bool) {
+	f := func(learn []string, path string, want bool) {
 		t.Helper()
 		u := mapping(t, "rtsp://edge/live", "/live", "rtsp://origin/live")
 		for _, c := range learn {
 			u.learnControl(c)
 		}
-		if got := u.owns(path, setup); got != want {
-			t.Errorf("knowing %q: owns(%q, %v) = %v, want %v", learn, path, setup, got, want)
+		if got := u.owns(path); got != want {
+			t.Errorf("knowing %q: owns(%q) = %v, want %v", learn, path, got, want)
 		}
 	}
-	f(nil, "/live", false, true)
-	f(nil, "/live/private", false, false)
-	f(nil, "/live/stream=0", true, true) // its tracks are not known
-	f(nil, "/live/private/cam", true, false)
-	f(nil, "/", false, false)
+	f(nil, "/live", true)
+	f(nil, "/live/private", false)
+	f(nil, "/live/stream=0", false) // its tracks are not known: the gate is to be asked
+	f(nil, "/live/private/cam", false)
+	f(nil, "/", false)
 	tracks := []string{"stream=0", "rtsp://origin/media/audio"}
-	f(tracks, "/live/stream=0", true, true)
-	f(tracks, "/media/audio", true, true)
-	f(tracks, "/live/private", true, false)
-	f(tracks, "/media", false, false)
+	f(tracks, "/live/stream=0", true)
+	f(tracks, "/media/audio", true)
+	f(tracks, "/live/private", false)
+	f(tracks, "/media", false)
 }

@@ -131,13 +131,16 @@ func named(pair string, names []string) bool {
 }
 
 // StripRequest takes them out of a request of RTSP. The control of a track that
-// some players write behind the query, "?token=x/trackID=0", stays.
+// some players write behind the query of SETUP, "?token=x/trackID=0", stays.
 func (t *Taken) StripRequest(req *wire.Request) {
 	if t == nil {
 		return
 	}
-	if t.Authorization {
-		req.Header = slices.DeleteFunc(req.Header, func(f wire.Field) bool { return strings.EqualFold(f.Name, "Authorization") })
+	req.Header = slices.DeleteFunc(req.Header, t.takes)
+	for i, f := range req.Header {
+		if strings.EqualFold(f.Name, "Referer") {
+			req.Header[i].Value, _, _ = strings.Cut(f.Value, "?")
+		}
 	}
 	base, query, _ := strings.Cut(req.URL, "?")
 	if !in(query, "&", t.Parameters) {
@@ -145,12 +148,24 @@ func (t *Taken) StripRequest(req *wire.Request) {
 	}
 	control := ""
 	if i := strings.LastIndexByte(query, '/'); i >= 0 && !strings.Contains(query[i:], "&") {
-		query, control = query[:i], query[i:]
+		if query = query[:i]; req.Method == "SETUP" {
+			control = req.URL[len(base)+1+i:]
+		}
 	}
 	if query = t.Strip(query); query != "" {
 		query = "?" + query
 	}
 	req.URL = base + query + control
+}
+
+// takes also takes a token that comes in a later request than the one that was
+// looked at.
+func (t *Taken) takes(f wire.Field) bool {
+	if !strings.EqualFold(f.Name, "Authorization") {
+		return false
+	}
+	scheme, _, _ := strings.Cut(f.Value, " ")
+	return t.Authorization || len(t.Parameters) > 0 && strings.EqualFold(scheme, "Bearer")
 }
 
 // Open admits everybody.

@@ -291,3 +291,25 @@ func TestMalformedHTTPOffends(t *testing.T) {
 	f("GET /a/../b HTTP/1.1\r\nHost: edge\r\n\r\n", 1) // no acceptable path
 	f(get, 0)                                          // what a rung has against it is not malformed
 }
+
+// TestPreflight: a browser asks without credentials whether it may ask with them.
+// It is told here; nothing else comes in that way.
+func TestPreflight(t *testing.T) {
+	d := open(t, ladder{}, func(c *Config) { c.Gate = password{proxy.Open} })
+	const origin, method = "Origin: http://page\r\n", "Access-Control-Request-Method: GET\r\n"
+	f := func(line, fields string, want int) {
+		t.Helper()
+		res, _ := d.viaHTTP(t, line+" HTTP/1.1\r\nHost: edge\r\n"+fields+"\r\n").response()
+		if res.StatusCode != want {
+			t.Errorf("%s %q: %d, want %d", line, fields, res.StatusCode, want)
+		}
+		if allowed := res.Header.Get("Access-Control-Allow-Headers"); want == 204 && allowed != "authorization" {
+			t.Errorf("allowed %q", allowed)
+		}
+	}
+	f("OPTIONS /a", origin+method+"Access-Control-Request-Headers: authorization\r\n", 204)
+	f("OPTIONS /a", "Connection: Upgrade\r\nUpgrade: websocket\r\n", 401)
+	f("OPTIONS /a", origin, 401)
+	f("OPTIONS /a", "", 401)
+	f("GET /a", origin+method, 401)
+}

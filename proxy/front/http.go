@@ -95,6 +95,9 @@ func (f *Front) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	v, err := f.check(r, viewerPath)
 	if err != nil {
+		if preflight(w, r) {
+			return
+		}
 		if r.Header.Get("Origin") != "" { // else a page's player sees no code, but a network that failed
 			w.Header().Set("Access-Control-Allow-Origin", "*")
 		}
@@ -173,6 +176,10 @@ func strip(r *http.Request, t *proxy.Taken) {
 	}
 	h := r.Header
 	r.RequestURI = r.URL.RequestURI()
+	if from := h.Get("Referer"); from != "" { // of a page whose URL had the token
+		from, _, _ = strings.Cut(from, "?")
+		h.Set("Referer", from)
+	}
 	if t.Authorization {
 		delete(h, "Authorization")
 	}
@@ -243,5 +250,23 @@ func canonical(path string) bool {
 			return false
 		}
 	}
+	return true
+}
+
+// preflight answers what a browser asks, always without credentials, before it
+// asks with them (Fetch §4.8): reading is what they would be for. It is false for
+// anything else.
+func preflight(w http.ResponseWriter, r *http.Request) bool {
+	if r.Method != http.MethodOptions || r.Header.Get("Origin") == "" || r.Header.Get("Access-Control-Request-Method") == "" {
+		return false
+	}
+	h := w.Header()
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST")
+	if asked := r.Header.Get("Access-Control-Request-Headers"); asked != "" {
+		h.Set("Access-Control-Allow-Headers", asked)
+	}
+	h.Set("Access-Control-Max-Age", "600")
+	w.WriteHeader(http.StatusNoContent)
 	return true
 }

@@ -204,9 +204,6 @@ func (l *listener) letIn(c net.Conn, from net.Addr) (*conn, *proxy.Refusal) {
 	l.total.Add(1)
 	l.open.Add(1)
 	tcp, _ := c.(*net.TCPConn)
-	if tcp != nil && (l.protocol == "http" || l.protocol == "https") {
-		limitUnsent(tcp)
-	}
 	return &conn{Conn: c, tcp: tcp, l: l, from: from, leave: leave}, nil
 }
 

@@ -141,7 +141,7 @@ func startLine(line []byte) (msg any, h *Header, body *[]byte, err error) {
 	method, rest, ok := strings.Cut(s, " ")
 	i := strings.LastIndexByte(rest, ' ')
 	if !ok || i <= 0 || !isToken(method) {
-		return nil, nil, nil, fmt.Errorf("%w: first line %.40q", ErrMalformed, s)
+		return nil, nil, nil, fmt.Errorf("%w: first line", ErrMalformed)
 	}
 	req := &Request{Method: method, URL: rest[:i], Proto: rest[i+1:]}
 	if err := version(req.Proto); err != nil {
@@ -198,14 +198,14 @@ func (r *Reader) header() (Header, error) {
 		if line[0] == ' ' || line[0] == '\t' {
 			// To some readers a line of blanks ends the header, and a folded length is none.
 			if len(h) == 0 || trim(line) == "" || strings.EqualFold(h[len(h)-1].Name, "Content-Length") {
-				return nil, fmt.Errorf("%w: folded line %.40q", ErrMalformed, line)
+				return nil, fmt.Errorf("%w: folded line", ErrMalformed)
 			}
 			h[len(h)-1].Value = strings.TrimLeft(h[len(h)-1].Value+" "+trim(line), " ")
 			continue
 		}
 		name, value, ok := bytes.Cut(line, []byte(":"))
 		if !ok || !isToken(string(name)) {
-			return nil, fmt.Errorf("%w: header line %.40q", ErrMalformed, line)
+			return nil, fmt.Errorf("%w: header line", ErrMalformed)
 		}
 		h.Add(string(name), trim(value))
 	}

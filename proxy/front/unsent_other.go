@@ -1,7 +1,0 @@
-//go:build !linux
-
-package front
-
-import "net"
-
-func limitUnsent(*net.TCPConn) {}
