@@ -136,7 +136,7 @@ func (o *object) await(ctx context.Context, want rangeSpec) (*meta, error) {
 			return m, nil
 		}
 		if len(o.fills) == 0 {
-			return nil, o.err
+			return nil, cmp.Or(o.err, errGone)
 		}
 		if err := o.wait(ctx); err != nil {
 			return nil, err

@@ -237,6 +237,9 @@ func (c *Cache) found(m *meta, n int) {
 // restored returns the object of a chunk on the disk; nil if there is a newer
 // one, or it has been purged since.
 func (c *Cache) restored(m *meta) *object {
+	if m.Size < 0 {
+		return nil // its fill never came to an end
+	}
 	for _, o := range c.table.all(m.Key) {
 		old := o.meta.Load()
 		switch {

@@ -54,7 +54,7 @@ func (f *fill) end(err error) {
 	o.err = err
 	switch {
 	case err == nil, errors.Is(err, errAbandoned):
-	case !f.partial, errors.Is(err, errChanged):
+	case !f.partial, !o.meta.Load().Sliced, errors.Is(err, errChanged):
 		o.die() // its readers may still have slices fetched, if nothing has changed
 	}
 	if len(o.fills) == 0 {

@@ -83,6 +83,22 @@ func (x *index[V]) remove(id uint64) (v V, ok bool) {
 	return it.v, true
 }
 
+// removeIf is remove of an item that is the one meant: another may have come under
+// its id.
+func (x *index[V]) removeIf(id uint64, meant func(V) bool) {
+	s := x.of(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	it, ok := s.frequent.lru.Peek(id)
+	if !ok {
+		it, ok = s.recent.lru.Peek(id)
+	}
+	if ok && meant(it.v) {
+		s.take(id)
+		s.ghosts.take(id)
+	}
+}
+
 // shed takes out about n bytes, or all there are, for want of memory.
 func (x *index[V]) shed(n int64) (gone []V) {
 	each := (n + int64(len(x.shards)) - 1) / int64(len(x.shards))

@@ -33,6 +33,9 @@ func (c *Cache) ruled(cl class, is *manifest, m *meta, v verdict, a *ask) verdic
 	if blocks && m.Status == http.StatusOK {
 		blocks = is != nil && is.holds(msn, part) // not if the origin has ignored it
 	}
+	if len(a.header["Authorization"]) > 0 && !v.Shared {
+		return v // only as far as the origin has said that it is for others (RFC 9111 §3.5)
+	}
 	ruled := mediaVerdict(cl, is, m.Status, v, blocks, live, target)
 	if is != nil && is.Class == storedPlaylist && !v.Explicit && (is.First > 0 || c.streams.lived(a.key.stream())) {
 		// A live one that has ended, for now: encoders end their playlist when they

@@ -186,7 +186,7 @@ func (o *object) die() {
 	o.cache.table.remove(o)
 	for n := range o.slots {
 		if s := &o.slots[n]; s.ram != nil && s.whole {
-			o.cache.ram.index.remove(o.item(n))
+			o.cache.ram.index.removeIf(o.item(n), func(it ramItem) bool { return it.chunk == s.ram })
 		}
 	}
 	if m := o.meta.Load(); m.Sliced && o.cache.huge(m.Size) {

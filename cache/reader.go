@@ -257,5 +257,8 @@ func (r *reader) need(n int, m *meta) error {
 	case later:
 		return nil
 	}
+	if !m.Sliced { // after a crash the disk may have a part of it, and it cannot be completed
+		o.die()
+	}
 	return errGone
 }

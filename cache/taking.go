@@ -53,6 +53,7 @@ func (t *taking) validated() {
 		return
 	}
 	forward.Response(t.res, t.c.id)
+	t.res.Header.Del("Set-Cookie") // it is the one viewer's who happened to ask
 	m := o.update(func(m *meta) {
 		m.Header = freshened(m.Header, t.res.Header)
 		m.Asked, m.Answered, m.Age = t.asked, t.answered, initialAge(t.res.Header, t.asked, t.answered)
@@ -62,6 +63,7 @@ func (t *taking) validated() {
 	if !m.Verdict.Store { // for those who wait, not for others
 		defer o.kill()
 	}
+	t.c.purgedMeanwhile(o, m)
 	t.c.met.validated.inc()
 	t.object = o
 	t.land(landedValidated, nil)

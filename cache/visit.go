@@ -171,6 +171,9 @@ func (v *visit) await(f *flight, first bool) (res *http.Response, ok bool) {
 
 // hint passes on 103 Early Hints (RFC 8297).
 func (v *visit) hint(hint http.Header) {
+	if !v.req.ProtoAtLeast(1, 1) {
+		return // RFC 9110 §15.2
+	}
 	h := v.w.Header()
 	for name, values := range hint {
 		h[name] = values
