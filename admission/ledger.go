@@ -1,17 +1,16 @@
 package admission
 
 import (
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
 
-	"net/netip"
-
 	"weir/proxy"
 )
 
-// maxWeb bounds the viewers over HTTP that are remembered, whatever the limits:
-// at a few hundred bytes each, 40 MB.
+// maxWeb bounds the viewers over HTTP that are remembered, whatever the limits: 40
+// MB of them, and 220 MB if all their paths are as long as a path may be.
 const maxWeb = 1 << 17
 
 // A ledger counts who is in. All of it is under one mutex: whether there is room
