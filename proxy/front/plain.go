@@ -3,6 +3,7 @@ package front
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"weir/proxy"
@@ -43,15 +44,21 @@ func (p place) after(b []byte) place {
 // A plainRequest is what a plain GET or HEAD says (see proxy.Plain). Its strings
 // share one copy of the header block.
 type plainRequest struct {
-	head                             bool
-	target                           string // as it came
-	viewerPath, path, query          string
-	host                             string
-	authorization, cookie, userAgent string
-	xff, forwarded                   string
+	head                    bool
+	target                  string // as it came
+	viewerPath, path, query string
+	host                    string
+	hosts                   int
+	kept                    [len(keptFields)]keptField
+}
 
-	hosts, authorizations, cookies, userAgents int
-	xffs, forwardeds                           int
+// keptFields say something about the viewer. More than one of a kind, or two that
+// say who he is, only net/http can make sense of.
+var keptFields = [...]string{"Authorization", "Cookie", "User-Agent", "X-Forwarded-For", "Forwarded"}
+
+type keptField struct {
+	value string
+	n     int
 }
 
 // notPlain are the fields that want more than a plain answer, or that only
@@ -84,11 +91,13 @@ func readPlain(b []byte) (r plainRequest, n int) {
 			return r, 0
 		}
 	}
-	if r.hosts != 1 || r.authorizations > 1 || r.cookies > 1 || r.userAgents > 1 || r.xffs+r.forwardeds > 1 {
+	if r.hosts != 1 || slices.ContainsFunc(r.kept[:], keptField.twice) || r.get("X-Forwarded-For") != "" && r.get("Forwarded") != "" {
 		return r, 0
 	}
 	return r, end + 4
 }
+
+func (f keptField) twice() bool { return f.n > 1 }
 
 // requestLine takes the origin-form only (RFC 9112 §3.2.1).
 func (r *plainRequest) requestLine(line string) bool {
@@ -124,21 +133,12 @@ func (r *plainRequest) field(line string) bool {
 		return value != "" && all(value, inHost)
 	case equal(name, "Connection"):
 		return equal(value, "keep-alive")
-	case equal(name, "Authorization"):
-		r.authorization = value
-		r.authorizations++
-	case equal(name, "X-Forwarded-For"):
-		r.xff = value
-		r.xffs++
-	case equal(name, "Forwarded"):
-		r.forwarded = value
-		r.forwardeds++
-	case equal(name, "Cookie"):
-		r.cookie = value
-		r.cookies++
-	case equal(name, "User-Agent"):
-		r.userAgent = value
-		r.userAgents++
+	}
+	for i, kept := range keptFields {
+		if equal(name, kept) {
+			r.kept[i] = keptField{value, r.kept[i].n + 1}
+			return true
+		}
 	}
 	return !isNotPlain(name)
 }
@@ -163,19 +163,11 @@ func equal(a, b string) bool { return len(a) == len(b) && strings.EqualFold(a, b
 // get returns a field that says something about the viewer, as
 // http.Header.Get does.
 func (r *plainRequest) get(name string) string {
-	switch name {
-	case "Authorization":
-		return r.authorization
-	case "Cookie":
-		return r.cookie
-	case "User-Agent":
-		return r.userAgent
-	case "X-Forwarded-For":
-		return r.xff
-	case "Forwarded":
-		return r.forwarded
+	i := slices.Index(keptFields[:], name)
+	if i < 0 {
+		panic("BUG: " + name + " is not kept")
 	}
-	panic("BUG: " + name + " is not kept")
+	return r.kept[i].value
 }
 
 // A question is all that is allocated for a quick answer, besides the copy of
