@@ -28,6 +28,7 @@ func TestBodyNobodyReads(t *testing.T) {
 			if took := closedAfter(c); took > 2*maxStall {
 				t.Errorf("%s, %s: closed after %v", line, fields, took)
 			}
+			synctest.Wait() // the client may hear of the end before it is counted
 			if n := d.http.open.Load(); n != 0 {
 				t.Errorf("%s, %s: %d connections open", line, fields, n)
 			}
