@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -25,15 +26,23 @@ type ask struct {
 	less   bool // some of the query it came with is not sent
 }
 
-// personal are fields that are not in the key and make no difference for others:
-// they do not go upstream on everybody's behalf. Conditions and ranges are the
+// personal are fields that are not in the key and make no difference for others, or
+// must make none: some origins take the path, the host, the method or the client from
+// them. They do not go upstream on everybody's behalf. Conditions and ranges are the
 // cache's to ask.
 var personal = []string{
 	"Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since",
-	"Cache-Control", "Pragma", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto",
-	"Cmcd-Object", "Cmcd-Request", "Cmcd-Session", "Cmcd-Status", "Referer", "Dnt", "Sec-Gpc", "Priority",
-	"Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Fetch-User", "Upgrade-Insecure-Requests", "Expect", "Te",
+	"Cache-Control", "Pragma", "Forwarded", "Referer", "Dnt", "Sec-Gpc", "Priority",
+	"Upgrade-Insecure-Requests", "Expect", "Te", "Base-Url", "Client-Ip", "True-Client-Ip", "Front-End-Https",
+	"X-Host", "X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "X-Method-Override", "X-Scheme", "X-Url-Scheme",
 }
+
+// personalPrefixes begin the names of more of them.
+var personalPrefixes = []string{"X-Forwarded-", "X-Original-", "X-Rewrite-", "X-Http-", "X-Proxy-", "X-Envoy-", "Cmcd-", "Sec-Fetch-", "Cf-", "Fastly-"}
+
+// forMedia are the only fields that go upstream in asks for media, besides those of
+// the hop: nothing else may make a difference to a segment or a playlist.
+var forMedia = []string{"Accept", "Accept-Language", "Authorization", "User-Agent", "Via"}
 
 // media reports whether the rules for media apply to a class.
 func (c *Cache) media(cl class) bool { return cl != other && cl != secret && c.opt.Media == mediaAware }
@@ -41,11 +50,11 @@ func (c *Cache) media(cl class) bool { return cl != other && cl != secret && c.o
 // sends reports whether a field of viewers goes upstream in asks of a class. What
 // does not go there makes no variants.
 func (c *Cache) sends(name string, cl class) bool {
-	switch name {
-	case "Cookie", "Origin", "Accept-Encoding":
-		return !c.media(cl)
+	if c.media(cl) { // the edge answers CORS by itself; playlists are to be read, segments are small already
+		return slices.Contains(forMedia, name)
 	}
-	return !slices.Contains(personal, name)
+	return !slices.Contains(personal, name) &&
+		!slices.ContainsFunc(personalPrefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
 }
 
 // asking makes a viewer's request an ask.
@@ -54,19 +63,11 @@ func (c *Cache) asking(req *http.Request) *ask {
 	a.less = strings.Count(req.URL.RawQuery, "&") > strings.Count(a.key.query, "&") || a.key.query == "" && req.URL.RawQuery != ""
 	out := forward.Request(req.WithContext(context.Background()), c.id) // nobody's: no Forwarded
 	a.header = out.Header
-	for _, name := range personal {
-		delete(a.header, name)
-	}
+	maps.DeleteFunc(a.header, func(name string, _ []string) bool { return name == "Accept-Encoding" || !c.sends(name, a.class) })
 	if c.keys.host {
 		a.host = req.Host
 	}
-	for _, name := range []string{"Cookie", "Origin"} { // the edge answers CORS by itself
-		if !c.sends(name, a.class) {
-			delete(a.header, name)
-		}
-	}
-	delete(a.header, "Accept-Encoding")
-	if codings := codings(req.Header); codings != "" && c.sends("Accept-Encoding", a.class) { // playlists are to be read, segments are small already
+	if codings := codings(req.Header); codings != "" && c.sends("Accept-Encoding", a.class) {
 		a.header["Accept-Encoding"] = []string{codings}
 	}
 	a.secret = strings.Join(req.Header["Authorization"], ",") + "\x00" + strings.Join(a.header["Cookie"], ";")

@@ -36,7 +36,8 @@
 // an answer that has begun, and finds no room for 5 s, breaks off.
 //
 // Limits: RAM -cache.memory (all chunks, whoever holds them, and what objects
-// cost besides), 32 variants a key, playlists of 4 MiB, 16 ranges a request; what
+// cost besides), on the Go heap a sixteenth of that for what is known of playlists
+// (4 MiB at least), 32 variants a key, playlists of 4 MiB, 16 ranges a request; what
 // is larger than an eighth of the RAM and cannot be fetched in slices is passed
 // on, not stored.
 //
@@ -80,6 +81,7 @@ type Cache struct {
 	door    http.Handler
 	spread  *spreader
 	hands   *sync.Pool   // of *hand
+	handed  atomic.Int64 // bytes that hands hold
 	hinted  atomic.Int64 // when operators were last told of tokens
 
 	base context.Context // of all that outlives a viewer; ends with Run
@@ -102,7 +104,7 @@ func New(o Options, env proxy.Env) (*Cache, error) {
 		return nil, err
 	}
 	c := &Cache{opt: o, env: env, log: env.Log.Named("cache"), id: "weir-" + strings.ToLower(rand.Text()[:10]),
-		table: newTable(), streams: newStreams(maxStreams)}
+		table: newTable(), streams: newStreams(maxStreams, max(int64(o.Memory)/16, 4<<20))}
 	c.hands = newHands(c)
 	c.keys = keyRules{host: keepsHost(env.Upstream), ignore: o.ignored()}
 	c.latest, _ = lru.New[string, newest](maxStreams) // fails for 0 only
@@ -237,9 +239,6 @@ func (c *Cache) found(m *meta, n int) {
 // restored returns the object of a chunk on the disk; nil if there is a newer
 // one, or it has been purged since.
 func (c *Cache) restored(m *meta) *object {
-	if m.Size < 0 {
-		return nil // its fill never came to an end
-	}
 	for _, o := range c.table.all(m.Key) {
 		old := o.meta.Load()
 		switch {

@@ -56,10 +56,11 @@ func TestDiskMetaRoundTrip(t *testing.T) {
 			t.Errorf("decodeMeta(encodeMeta(m)) = %+v, %v, want %+v", got, err, m)
 		}
 	}
-	f(&meta{})
+	f(&meta{Chunk: 1})
 	f(diskMetaOf(1))
 	var full meta
 	fillValue(reflect.ValueOf(&full).Elem())
+	full.Chunk = 1
 	f(&full)
 }
 

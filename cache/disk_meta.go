@@ -23,6 +23,9 @@ func decodeMeta(b []byte) (*meta, error) {
 	if err := json.Unmarshal(b, &m); err != nil {
 		return nil, fmt.Errorf("%w: meta: %w", errBroken, err)
 	}
+	if m.Chunk <= 0 {
+		return nil, fmt.Errorf("%w: meta: chunks of %d bytes", errBroken, m.Chunk)
+	}
 	return mapStrings(reflect.ValueOf(&m).Elem(), toLatin1).Addr().Interface().(*meta), nil
 }
 

@@ -115,8 +115,12 @@ func TestDiskUpdateThenPut(t *testing.T) {
 	r.settled(m.ID)
 	r.stop()
 	r = marks(t, dir, m.ID, 2, "newer")
-	whole := changedMeta(newer, "whole", 0)
-	whole.Size = 3
+	growing := changedMeta(newer, "growing", 0)
+	growing.Size, growing.Answered = -1, newer.Answered.Add(time.Second)
+	r.update(growing)
+	r.settled(m.ID)
+	whole := changedMeta(growing, "whole", 0)
+	whole.Size = newer.Size
 	r.mustWrite(whole, 2, nil)
 	r.settled(m.ID)
 	r.stop()

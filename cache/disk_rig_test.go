@@ -149,7 +149,7 @@ func folderFiles(t testing.TB, dir string) []string {
 // diskMetaOf is a meta that is easily told from others.
 func diskMetaOf(id uint64) *meta {
 	return &meta{
-		ID: id, Key: fmt.Sprintf("/a/%x.m4s", id), Status: 200, Size: -1, Chunk: 1 << 20,
+		ID: id, Key: fmt.Sprintf("/a/%x.m4s", id), Status: 200, Size: 8 << 20, Chunk: 1 << 20, Sliced: true,
 		Header:   http.Header{"Content-Type": {"video/mp4"}, "Etag": {fmt.Sprintf("\"%x\"", id)}},
 		Asked:    time.Unix(1_700_000_000, 1).UTC(),
 		Answered: time.Unix(1_700_000_001, 2).UTC(),

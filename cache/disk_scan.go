@@ -122,8 +122,12 @@ func (d *disk) scanObject(names []chunkName, buf []byte, found func(*meta, int))
 		return
 	}
 	m, err := decodeMeta(newest)
-	if err == nil && m.ID != names[0].id {
+	switch {
+	case err != nil:
+	case m.ID != names[0].id:
 		err = fmt.Errorf("%w: the meta of another object", errBroken)
+	case m.Size < 0 || !m.Sliced && len(o.files) != m.chunks():
+		err = errPart
 	}
 	if err != nil {
 		for _, f := range o.files {
@@ -160,14 +164,20 @@ func (d *disk) inspect(c chunkName, buf []byte) (h diskHead, size int64, err err
 	return h, diskBlocks(info.Size()), err
 }
 
-// reject removes a file that is not right.
+// errPart is for files of what cannot be completed by slices, and is not whole: a
+// crash cut its fill off.
+var errPart = errors.New("a part of what cannot be fetched in parts")
+
+// reject removes a file that is not right, or of no use.
 func (d *disk) reject(c chunkName, size int64, err error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
-	d.faults.count(err)
-	if !isLost(err) {
-		return
+	if err != errPart {
+		d.faults.count(err)
+		if !isLost(err) {
+			return
+		}
 	}
 	d.discard(d.path(c))
 	d.mu.Lock()

@@ -60,7 +60,7 @@ func (f *fill) end(err error) {
 	if len(o.fills) == 0 {
 		o.followers = nil
 	}
-	if !o.left() {
+	if !o.anything() {
 		o.die()
 	}
 	o.notify()

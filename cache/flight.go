@@ -23,6 +23,8 @@ type flight struct {
 	lead  chan *http.Response // takes the answer that is for the first viewer only
 	left  chan struct{}       // closed when he does not wait any more; nil: there is none
 
+	outdated bool // an unsafe request has succeeded meanwhile; set by the table
+
 	landed chan struct{} // closed when the rest is known
 	how    landing
 	status int     // the origin's; 0: it was not reached

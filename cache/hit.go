@@ -33,6 +33,7 @@ type hand struct {
 	buf    []byte
 	bufs   [maxHitChunks][]byte
 	held   []*chunk
+	size   int64 // what it counts for in Cache.handed
 }
 
 func newHands(c *Cache) *sync.Pool {
@@ -56,7 +57,7 @@ func (c *Cache) Hit(p *proxy.Plain) *proxy.Hit {
 		return nil
 	}
 	h := c.hands.Get().(*hand)
-	if !p.Head && !o.lay(m, h) || !h.admitted(p.Viewer) {
+	if !p.Head && !(h.reserve(m.Size) && o.lay(m, h)) || !h.admitted(p.Viewer) {
 		h.release()
 		return nil
 	}
@@ -135,7 +136,7 @@ func (c *Cache) compose(m *meta) []byte {
 func (o *object) lay(m *meta, h *hand) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	n := int(max(1, (m.Size+m.Chunk-1)/m.Chunk))
+	n := m.chunks()
 	if o.dead || n > maxHitChunks || n > len(o.slots) || o.meta.Load() != m {
 		return false
 	}
@@ -159,6 +160,19 @@ func (o *object) lay(m *meta, h *hand) bool {
 	return true
 }
 
+// reserve counts what a hand is going to hold until its viewer has all of it. All
+// hands have an eighth of the RAM at most, or slow viewers would leave no room for
+// what is new: the usual way holds only what is being written.
+func (h *hand) reserve(n int64) bool {
+	c := h.cache
+	if c.handed.Add(n) > c.ram.limit/8 {
+		c.handed.Add(-n)
+		return false
+	}
+	h.size = n
+	return true
+}
+
 // admitted takes the viewer's ticket. What is refused takes the usual way, where
 // he is told.
 func (h *hand) admitted(v *proxy.Viewer) bool {
@@ -176,6 +190,8 @@ func (h *hand) done(n int64) {
 }
 
 func (h *hand) release() {
+	h.cache.handed.Add(-h.size)
+	h.size = 0
 	for _, c := range h.held {
 		c.drop()
 	}

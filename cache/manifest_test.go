@@ -244,7 +244,7 @@ func FuzzParse(f *testing.F) {
 					t.Errorf("%q: %+v", body, to)
 				}
 			}
-			newStreams(1).saw("/p", m, time.Unix(1, 0))
+			newStreams(1, 1<<20).saw("/p", m, time.Unix(1, 0))
 		}
 	})
 }

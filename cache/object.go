@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -31,6 +32,7 @@ type object struct {
 	followers map[*reader]struct{} // who read while a fill runs
 	paced     bool                 // a fill waits for readers
 	readers   int                  // all of them
+	left      time.Time            // when the last one went, or the object came to be
 	dead      bool                 // not to be found any more; chunks go with the last reader
 	err       error                // why there is no more to come
 	wake      chan struct{}        // closed when something has happened; nil if nobody waits
@@ -46,7 +48,7 @@ type slot struct {
 }
 
 func newObject(c *Cache, m *meta) *object {
-	o := &object{cache: c, id: m.ID, hash: xxhash.Sum64String(m.Key + "\x00" + m.Variant)}
+	o := &object{cache: c, id: m.ID, left: m.Answered, hash: xxhash.Sum64String(m.Key + "\x00" + m.Variant)}
 	o.meta.Store(m)
 	return o
 }
@@ -77,6 +79,14 @@ func (m *meta) chunkLen(n int) int {
 		return int(m.Chunk)
 	}
 	return int(min(m.Chunk, m.Size-int64(n)*m.Chunk))
+}
+
+// chunks is how many chunks the whole object has; -1 if its size is not known.
+func (m *meta) chunks() int {
+	if m.Size < 0 {
+		return -1
+	}
+	return int(max(1, (m.Size+m.Chunk-1)/m.Chunk))
 }
 
 // slot returns slot n, making it if need be. mu is held.
@@ -135,7 +145,7 @@ func (o *object) evicted(n int, c *chunk) {
 	if s.disk || m.Sliced {
 		s.ram, s.whole = nil, false
 		c.drop()
-		if !o.left() {
+		if !o.anything() {
 			o.die()
 		}
 		return
@@ -152,13 +162,13 @@ func (o *object) lost(n int) {
 	}
 	s := &o.slots[n]
 	s.disk = false
-	if s.ram == nil && !o.meta.Load().Sliced || !o.left() {
+	if s.ram == nil && !o.meta.Load().Sliced || !o.anything() {
 		o.die()
 	}
 }
 
-// left reports whether anything of the object is there, or coming. mu is held.
-func (o *object) left() bool {
+// anything reports whether anything of the object is there, or coming. mu is held.
+func (o *object) anything() bool {
 	if len(o.fills) > 0 || o.readers > 0 && o.meta.Load().Sliced {
 		return true
 	}

@@ -16,17 +16,27 @@ func (c *Cache) lead(m *meta) int64 { return max(c.ram.limit/32, 2*m.Chunk) }
 // grace is how long a fill of a huge object goes on without anybody who reads it.
 const grace = 2 * time.Second
 
+// idleGrace is how long a fill goes on without readers if nobody knows that it ever ends.
+const idleGrace = 30 * time.Second
+
 // pace holds a fill back that would push everything else out, or ends it if
 // nobody reads any more. What a huge object of unknown size has, it keeps only as
 // long as somebody reads it: it cannot be stored.
 func (f *fill) pace(ctx context.Context) (done bool, err error) {
 	o := f.o
 	m := o.meta.Load()
-	if f.partial || !o.cache.huge(max(m.Size, f.pos)) {
+	if f.partial {
 		return false, nil
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if f.idle(m, time.Now()) {
+		o.die()
+		return true, errAbandoned
+	}
+	if !o.cache.huge(max(m.Size, f.pos)) {
+		return false, nil
+	}
 	if !m.Sliced {
 		o.die()
 	}
@@ -53,6 +63,20 @@ func (f *fill) pace(ctx context.Context) (done bool, err error) {
 			return true, err
 		}
 	}
+}
+
+// idle reports whether what comes is for nobody: there is no reader, and there
+// will be none, or the end of it is not in sight. o.mu is held.
+func (f *fill) idle(m *meta, now time.Time) bool {
+	o := f.o
+	alone := now.Sub(o.left)
+	switch {
+	case o.readers > 0 || m.Size >= 0 && !o.dead:
+		return false
+	case o.dead, m.Verdict.Fresh <= 0 && validation(m.Header) == nil:
+		return alone > grace
+	}
+	return alone > idleGrace
 }
 
 // awaitFollower waits for the first reader: viewers learn of an object when its

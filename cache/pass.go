@@ -100,13 +100,9 @@ func (c *Cache) invalidate(k key, req *http.Request, res *http.Response) {
 	if !ok {
 		return
 	}
-	for _, o := range c.table.all(k.id) {
-		o.kill()
-	}
+	c.table.outdate(k.id)
 	for _, t := range others {
-		for _, o := range c.table.all(c.want(t, k.host()).key.id) {
-			o.kill()
-		}
+		c.table.outdate(c.want(t, k.host()).key.id)
 	}
 }
 

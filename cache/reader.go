@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"time"
 )
 
 // A reader reads an object from somewhere on, while it may still be growing. It
@@ -66,12 +67,14 @@ func (r *reader) close() {
 	o := r.o
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.readers--
+	if o.readers--; o.readers == 0 {
+		o.left = time.Now()
+	}
 	if o.followers != nil {
 		delete(o.followers, r)
 		o.notify() // a fill may wait for its slowest, or its last, follower
 	}
-	if o.readers == 0 && !o.left() {
+	if o.readers == 0 && !o.anything() {
 		o.die()
 	}
 	o.bury()
@@ -251,7 +254,9 @@ func (r *reader) need(n int, m *meta) error {
 	case m.Sliced && r.tried < tries:
 		r.tried++
 		r.fetched = true
-		o.startSlice(n, r.want)
+		if !o.startSlice(n, r.want) {
+			return errGone
+		}
 		o.follow(r)
 		return nil
 	case later:

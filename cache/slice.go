@@ -7,8 +7,9 @@ import (
 )
 
 // startSlice has chunk n fetched, and what follows it: at least to the end of
-// its slice, at most up to want or 8 slices, and not what is there already. o.mu is held.
-func (o *object) startSlice(n int, want int64) {
+// its slice, at most up to want or 8 slices, and not what is there already. It is
+// false if the cache has stopped. o.mu is held.
+func (o *object) startSlice(n int, want int64) bool {
 	m := o.meta.Load()
 	unit := o.cache.opt.slice()
 	from := int64(n) * m.Chunk
@@ -27,9 +28,9 @@ func (o *object) startSlice(n int, want int64) {
 	f.begin()
 	if !o.cache.spawn(f.work) {
 		o.fills = o.fills[:len(o.fills)-1]
-		o.err = errGone
-		o.notify()
+		return false
 	}
+	return true
 }
 
 // work is a slice's own goroutine.
@@ -62,12 +63,17 @@ func (f *fill) check(res *http.Response, m *meta) error {
 		if !ok || s.from != f.from || s.to != f.to {
 			return fmt.Errorf("asked for bytes %d to %d, got Content-Range %q", f.from, f.to-1, res.Header.Get("Content-Range"))
 		}
-		if size != m.Size || strongValidator(res.Header) != "" && res.Header.Get("Etag") != m.Header.Get("Etag") {
-			return errChanged
+		if size != m.Size || differ(res.Header, m.Header, "Etag") || differ(res.Header, m.Header, "Last-Modified") {
+			return errChanged // whatever the origin made of If-Range
 		}
 		return nil
 	case http.StatusOK, http.StatusRequestedRangeNotSatisfiable, http.StatusNotFound, http.StatusGone:
 		return errChanged
 	}
 	return fmt.Errorf("asked for a slice, got %s", res.Status)
+}
+
+// differ reports whether two answers say different things in a field that both have.
+func differ(a, b http.Header, name string) bool {
+	return a.Get(name) != "" && b.Get(name) != "" && a.Get(name) != b.Get(name)
 }

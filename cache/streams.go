@@ -12,7 +12,8 @@ import (
 
 // streams remembers the playlists in use: which segments belong to which, how
 // far each has come, and when it last moved. Its methods may be called by any
-// goroutine. It is bounded: the playlist that was heard of longest ago goes.
+// goroutine. It is bounded in number and bytes: the playlist that was heard of
+// longest ago goes.
 //
 // A playlist is known by its name, see key.stream: different queries and hosts name
 // different streams. Its segments are known by their host and path alone: their
@@ -20,6 +21,8 @@ import (
 type streams struct {
 	mu     sync.Mutex
 	known  *simplelru.LRU[string, *stream]
+	limit  int64            // bytes, about
+	weight int64            // of all that are known
 	places map[string]place // by bare name, of the segments and pieces of all that are known
 }
 
@@ -39,10 +42,13 @@ type change struct {
 	Stale     []target // the segments of before; without Restarted, those whose names are used again
 }
 
-// newStreams returns a table of at most max playlists.
-func newStreams(max int) *streams {
-	s := &streams{places: map[string]place{}}
-	known, err := simplelru.NewLRU(max, func(_ string, t *stream) { s.forget(t) })
+// newStreams returns a table of at most max playlists, and about limit bytes.
+func newStreams(max int, limit int64) *streams {
+	s := &streams{limit: limit, places: map[string]place{}}
+	known, err := simplelru.NewLRU(max, func(_ string, t *stream) {
+		s.forget(t)
+		s.weight -= t.weight
+	})
 	if err != nil {
 		panic("BUG: a table of streams needs room for one")
 	}
@@ -57,6 +63,7 @@ func (s *streams) saw(name string, m *manifest, now time.Time) change {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer s.shed()
 	t, ok := s.known.Get(name)
 	if !ok || t.newest.numbered() != m.numbered() {
 		lived := ok && t.lived
@@ -89,6 +96,13 @@ func (s *streams) saw(name string, m *manifest, now time.Time) change {
 	return c
 }
 
+// shed forgets playlists until the rest is within the limit.
+func (s *streams) shed() {
+	for s.weight > s.limit {
+		s.known.RemoveOldest()
+	}
+}
+
 // restart forgets what was known of a stream: all of it is stale, and so are all
 // names of the new one, which the old one may have used before anybody
 // remembers. While the numbers are those of the old one, that is true of each new name.
@@ -96,6 +110,7 @@ func (s *streams) restart(t *stream, m *manifest, now time.Time) change {
 	c := change{Restarted: true, Stale: t.uris()}
 	s.forget(t)
 	fresh := newStream(t.name, now)
+	fresh.weight = t.weight
 	fresh.asked, fresh.haunt = t.asked, max(t.newest.Last, t.haunt)
 	*t = *fresh
 	c.Listed, _ = s.take(t, m, now)

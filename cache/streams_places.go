@@ -65,7 +65,23 @@ func (s *streams) take(t *stream, m *manifest, now time.Time) (uris, names []tar
 		t.inits = m.Inits
 	}
 	s.prune(t)
+	s.weigh(t)
 	return uris, names
+}
+
+// weigh counts what a stream costs, about: tables grow by doubling, and names stand
+// in them with their host, beside what the playlist itself holds.
+func (s *streams) weigh(t *stream) {
+	const each = 350
+	weight := int64(1024)
+	for _, l := range t.numbers {
+		weight += each + int64(len(t.host)+2*len(l.path)+len(l.query))
+	}
+	for _, p := range t.pieces {
+		weight += each + int64(len(t.host)+2*len(p.path)+len(p.query))
+	}
+	s.weight += weight - t.weight
+	t.weight = weight
 }
 
 // enter gives places to what has no numbers, unless it has one with a number: a

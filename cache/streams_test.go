@@ -2,6 +2,7 @@ package cache
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -52,7 +53,7 @@ func wantChange(t *testing.T, got change, listed, next []string, restarted bool,
 }
 
 func TestStreamsListedAndNext(t *testing.T) {
-	s := newStreams(10)
+	s := newStreams(10, 1<<20)
 	s.asked(livePath, second(0)) // not known yet
 	wantChange(t, s.saw(livePath, window(t, "s", 1, 3), second(0)), segmentNames("s", 1, 3), nil, false, nil)
 	wantChange(t, s.saw(livePath, window(t, "s", 1, 3), second(1)), nil, nil, false, nil)
@@ -69,7 +70,7 @@ func TestStreamsListedAndNext(t *testing.T) {
 func TestStreamsParts(t *testing.T) {
 	part := func(n int) string { return fmt.Sprintf("#EXT-X-PART:DURATION=1,URI=\"p%d\"", n) }
 	hint := func(n int) string { return fmt.Sprintf("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"p%d\"", n) }
-	s := newStreams(10)
+	s := newStreams(10, 1<<20)
 	s.saw(livePath, window(t, "s", 1, 3, part(0), hint(1)), second(0))
 	s.asked("/live/p0", second(1))
 	wantChange(t, s.saw(livePath, window(t, "s", 1, 3, part(0), part(1), hint(2)), second(1)),
@@ -88,7 +89,7 @@ func TestStreamsParts(t *testing.T) {
 }
 
 func TestStreamsLateVersion(t *testing.T) {
-	s := newStreams(10)
+	s := newStreams(10, 1<<20)
 	for n := range 4 {
 		s.saw(livePath, window(t, "s", n, n+5), second(float64(2*n)))
 	}
@@ -109,7 +110,7 @@ func TestStreamsLateVersion(t *testing.T) {
 func TestStreamsRestart(t *testing.T) {
 	f := func(what string, before, after *manifest, stale []string) {
 		t.Helper()
-		s := newStreams(10)
+		s := newStreams(10, 1<<20)
 		s.saw(livePath, before, second(0))
 		s.asked(livePath, second(60))
 		listed := texts(slices.Concat(after.Segments, after.Pieces))
@@ -136,7 +137,7 @@ func TestStreamsRestart(t *testing.T) {
 func TestStreamsNoRestart(t *testing.T) {
 	f := func(what string, before, after *manifest, listed []string) {
 		t.Helper()
-		s := newStreams(10)
+		s := newStreams(10, 1<<20)
 		s.saw(livePath, before, second(0))
 		t.Log(what)
 		wantChange(t, s.saw(livePath, after, second(60)), listed, nil, false, nil)
@@ -158,7 +159,7 @@ func TestStreamsNoRestart(t *testing.T) {
 // After a restart the stream comes by names again that may be stored from before,
 // but which nobody remembers.
 func TestStreamsNamesOfBeforeTheRestart(t *testing.T) {
-	s := newStreams(10)
+	s := newStreams(10, 1<<20)
 	s.saw(livePath, window(t, "s", 50, 52), second(0))
 	s.saw(livePath, window(t, "s", 0, 2), second(60))
 	wantChange(t, s.saw(livePath, window(t, "s", 1, 3), second(62)), segmentNames("s", 3, 3), nil, false, segmentNames("s", 3, 3))
@@ -175,7 +176,7 @@ func TestStreamsNamesInTurn(t *testing.T) {
 		}
 		return hls(t, body)
 	}
-	s := newStreams(10)
+	s := newStreams(10, 1<<20)
 	wantChange(t, s.saw(livePath, turn(0), second(0)), []string{"/live/0.ts", "/live/1.ts", "/live/2.ts"}, nil, false, nil)
 	wantChange(t, s.saw(livePath, turn(1), second(2)), []string{"/live/3.ts"}, nil, false, nil)
 	wantChange(t, s.saw(livePath, turn(2), second(4)), []string{"/live/4.ts"}, nil, false, nil)
@@ -183,7 +184,7 @@ func TestStreamsNamesInTurn(t *testing.T) {
 }
 
 func TestStreamsDelta(t *testing.T) {
-	s := newStreams(10)
+	s := newStreams(10, 1<<20)
 	full, delta := hls(t, string(recorded(t, "gohlslib-ll.m3u8"))), hls(t, string(recorded(t, "gohlslib-ll-delta.m3u8")))
 	s.saw(livePath, full, second(0))
 	if c := s.saw(livePath, delta, second(0)); c.Restarted || c.Stale != nil {
@@ -200,7 +201,7 @@ func TestStreamsDelta(t *testing.T) {
 }
 
 func TestStreamsOf(t *testing.T) {
-	s := newStreams(10)
+	s := newStreams(10, 1<<20)
 	m := window(t, "s", 0, 2)
 	s.saw(livePath, m, second(0))
 	f := func(path string, want *manifest) {
@@ -230,7 +231,7 @@ func TestStreamsOf(t *testing.T) {
 }
 
 func TestStreamsFrozen(t *testing.T) {
-	s := newStreams(10)
+	s := newStreams(10, 1<<20)
 	f := func(seconds float64, want bool) {
 		t.Helper()
 		if got := s.frozen(livePath, second(seconds)); got != want {
@@ -253,7 +254,7 @@ func TestStreamsFrozen(t *testing.T) {
 }
 
 func TestStreamsAfter(t *testing.T) {
-	s := newStreams(10)
+	s := newStreams(10, 1<<20)
 	s.saw(livePath, window(t, "s", 0, 5, "#EXT-X-ENDLIST"), second(0))
 	f := func(path string, want ...string) {
 		t.Helper()
@@ -275,14 +276,14 @@ func TestStreamsAfter(t *testing.T) {
 	f("/live/index.m4s") // all of it is one file
 	f("/live/index.m4s")
 
-	s = newStreams(10)
+	s = newStreams(10, 1<<20)
 	s.saw(livePath, window(t, "s", 0, 5), second(0))
 	f("/live/s1.ts")
 	f("/live/s2.ts") // live: saw says what is next
 }
 
 func TestStreamsBounded(t *testing.T) {
-	s := newStreams(3)
+	s := newStreams(3, 1<<20)
 	for i := range 20 {
 		s.saw(fmt.Sprintf("/live/%d.m3u8", i), window(t, fmt.Sprintf("%d-", i), 0, 4), second(0))
 		s.asked("/live/0-1.ts", second(0)) // keeps the first
@@ -294,7 +295,7 @@ func TestStreamsBounded(t *testing.T) {
 		t.Errorf("%d places, want 15", len(s.places))
 	}
 
-	s = newStreams(1)
+	s = newStreams(1, 1<<20)
 	for n := range 1000 {
 		s.saw(livePath, window(t, "s", n, n+9, fmt.Sprintf(`#EXT-X-PART:DURATION=1,URI="p%d"`, n)), second(float64(n)))
 	}
@@ -308,7 +309,7 @@ func TestStreamsBounded(t *testing.T) {
 }
 
 func TestStreamsTogether(t *testing.T) {
-	s := newStreams(2)
+	s := newStreams(2, 1<<20)
 	done := make(chan struct{})
 	for g := range 4 {
 		go hammerStreams(t, s, g, done)
@@ -329,4 +330,41 @@ func hammerStreams(t *testing.T, s *streams, g int, done chan<- struct{}) {
 		s.frozen(path, second(float64(n)))
 	}
 	done <- struct{}{}
+}
+
+// What is remembered of playlists is bounded in bytes, too.
+func TestStreamsWeight(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-PLAYLIST-TYPE:VOD\n")
+	for i := range 2000 {
+		fmt.Fprintf(&b, "#EXTINF:4,\nsegment-%08d.ts\n", i)
+	}
+	b.WriteString("#EXT-X-ENDLIST\n")
+	const limit = 8 << 20
+	s := newStreams(maxStreams, limit)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := range 100 {
+		for range 2 {
+			s.saw(fmt.Sprintf("/v.m3u8?x=%d", i), parse("/v.m3u8", livePlaylist, []byte(b.String())), time.Now())
+		}
+		if s.weight > limit {
+			t.Fatalf("%d bytes after %d playlists", s.weight, i+1)
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if used := int64(after.HeapAlloc) - int64(before.HeapAlloc); used > 2*limit {
+		t.Errorf("%d bytes of heap for a weight of %d", used, s.weight)
+	}
+	if n := s.known.Len(); n < 5 {
+		t.Errorf("%d playlists are remembered", n)
+	}
+	for s.known.Len() > 0 {
+		s.known.RemoveOldest()
+	}
+	if s.weight != 0 || len(s.places) != 0 {
+		t.Errorf("of nothing %d bytes and %d places are left", s.weight, len(s.places))
+	}
 }

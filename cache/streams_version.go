@@ -14,6 +14,7 @@ type stream struct {
 	numbers map[int64]listed   // by media sequence number: of the newest version, and of what slid out of it
 	pieces  map[string]mention // parts, init segments and variants by path, likewise
 	inits   []target           // of the newest version that had any
+	weight  int64              // bytes, about
 	widest  int                // segments in the longest version
 	haunt   int64              // the last number before a restart: up to it names may be stored from then; -1: no restart
 

@@ -98,6 +98,18 @@ func (t *table) change(id string, f func(e *entry)) {
 	}
 }
 
+// outdate kills all of a key, and what is on its way once it has come.
+func (t *table) outdate(id string) {
+	t.change(id, func(e *entry) {
+		for _, f := range e.flights {
+			f.outdated = true
+		}
+	})
+	for _, o := range t.all(id) {
+		o.kill()
+	}
+}
+
 // insert puts an object in front of its key's and returns those that it replaces.
 // f lands, in the same moment; it may be nil.
 func (t *table) insert(o *object, f *flight) (replaced []*object) {

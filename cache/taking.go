@@ -179,6 +179,9 @@ func (t *taking) meta() *meta {
 		}
 	}
 	names, _ := varyOf(m.Header)
+	if reflects(m.Header) && !slices.Contains(names, "Origin") {
+		names = append(names, "Origin")
+	}
 	m.Vary = slices.DeleteFunc(names, func(name string) bool { return !t.c.sends(name, t.ask.class) })
 	m.Asks = http.Header{}
 	for _, name := range m.Vary {
@@ -188,6 +191,13 @@ func (t *taking) meta() *meta {
 	}
 	m.Variant = variantOf(m.Vary, t.ask.header)
 	return m
+}
+
+// reflects reports whether an answer is for pages of one origin (WHATWG Fetch,
+// CORS): such as forget to say that it varies by that.
+func reflects(h http.Header) bool {
+	v := h.Get("Access-Control-Allow-Origin")
+	return v != "" && v != "*"
 }
 
 // parse reads the body of a playlist, whole, and what it says.
@@ -318,6 +328,9 @@ func (t *taking) arrive(o *object) {
 	m := o.meta.Load()
 	for _, old := range t.c.table.insert(o, t.flight) {
 		old.kill()
+	}
+	if t.outdated {
+		o.kill() // it is for those who wait
 	}
 	close(t.landed)
 	t.c.met.stored.inc()

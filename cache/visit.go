@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"weir/proxy"
@@ -23,7 +24,7 @@ const looks = 6
 
 // ServeHTTP implements http.Handler.
 func (c *Cache) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	if req.Header["Upgrade"] != nil {
+	if upgrades(req) {
 		c.env.Next.ServeHTTP(w, req)
 		return
 	}
@@ -41,6 +42,20 @@ func (c *Cache) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	default:
 		v.pass("method", nil)
 	}
+}
+
+// upgrades reports whether a request is for another protocol. An Upgrade that
+// Connection does not name is none (RFC 9110 §7.8), and goes no further.
+func upgrades(req *http.Request) bool {
+	if req.Header["Upgrade"] == nil || req.Method != http.MethodGet {
+		return false
+	}
+	for option := range members(req.Header["Connection"]) {
+		if strings.EqualFold(option, "upgrade") {
+			return true
+		}
+	}
+	return false
 }
 
 // get answers from what is stored, or with what a flight brings. This is the
@@ -125,6 +140,9 @@ func (v *visit) fly(o *object, m *meta, why string) (answered bool) {
 	case landedForOne, landedForNone:
 		if res != nil {
 			defer res.Body.Close() //nolint:errcheck // the flight waits for it
+			if res.StatusCode == http.StatusRequestedRangeNotSatisfiable && v.req.Header["If-Range"] != nil {
+				res = nil // the slice was asked for without his condition, which may ask for all of it
+			}
 		}
 		v.pass(v.status.fwd, res)
 	case landedAgain:
