@@ -39,6 +39,7 @@ func listenUDP(addr string) (*udpSockets, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w (choose another pair with -splitter.udp)", err)
 	}
+	p.Quiet()
 	return &udpSockets{Pair: p}, nil
 }
 
@@ -60,7 +61,8 @@ func newBatch(u *udpSockets) *batch {
 	if u == nil {
 		return &batch{}
 	}
-	return &batch{u, udp.NewLane(u.RTP), udp.NewLane(u.RTCP)}
+	rtp, rtcp := u.Lanes()
+	return &batch{u, rtp, rtcp}
 }
 
 // add takes a datagram of RTP; pkt is used until the next send.

@@ -4,9 +4,6 @@ import (
 	"errors"
 	"net"
 	"syscall"
-
-	"golang.org/x/net/ipv4"
-	"golang.org/x/net/ipv6"
 )
 
 const (
@@ -28,10 +25,7 @@ const (
 // third; the last one may be shorter, as that of a picture is. Their order for
 // each address stays.
 type Lane struct {
-	pc interface {
-		WriteBatch([]ipv4.Message, int) (int, error)
-	}
-	ms    []ipv4.Message
+	out   sender
 	parts [batchSize]part
 	n     int
 	lost  int
@@ -45,19 +39,22 @@ type part struct {
 	size   int  // of the datagrams; the last one may be shorter
 	length int  // in all
 	closed bool // takes no more
-	oob    []byte
+}
+
+// A sender sends messages by one socket, without waiting.
+type sender interface {
+	// send returns how many of the first have been sent. If that is none, err says why, if anything does.
+	send(parts []part) (n int, err error)
 }
 
 // NewLane returns a Lane of a socket, which stays the caller's.
-func NewLane(c *net.UDPConn) *Lane {
-	l := &Lane{ms: make([]ipv4.Message, batchSize), whole: !cuts(c)}
-	if c.LocalAddr().(*net.UDPAddr).IP.To4() != nil {
-		l.pc = ipv4.NewPacketConn(c)
-	} else {
-		l.pc = ipv6.NewPacketConn(c)
-	}
-	return l
+func NewLane(c *net.UDPConn) *Lane { return newLane(c, isIPv6(c)) }
+
+func newLane(c syscall.Conn, v6 bool) *Lane {
+	return &Lane{out: newSender(c, v6), whole: !cuts(c)}
 }
+
+func isIPv6(c *net.UDPConn) bool { return c.LocalAddr().(*net.UDPAddr).IP.To4() == nil }
 
 // Add takes a datagram; pkt and to are used until the next Send. Datagrams share
 // a message if to is the same pointer.
@@ -66,7 +63,7 @@ func (l *Lane) Add(pkt []byte, to *net.UDPAddr) {
 		return
 	}
 	p := &l.parts[l.n]
-	*p = part{to: to, bufs: append(p.bufs[:0], pkt), size: len(pkt), length: len(pkt), oob: p.oob}
+	*p = part{to: to, bufs: append(p.bufs[:0], pkt), size: len(pkt), length: len(pkt)}
 	if l.n++; l.n == batchSize {
 		l.flush()
 	}
@@ -99,25 +96,18 @@ func (l *Lane) Send() (lost int) {
 }
 
 func (l *Lane) flush() {
-	for i := range l.n {
-		p := &l.parts[i]
-		l.ms[i].Buffers, l.ms[i].Addr, l.ms[i].OOB = p.bufs, p.to, nil
-		if len(p.bufs) > 1 {
-			p.oob = cut(p.oob[:0], p.size)
-			l.ms[i].OOB = p.oob
-		}
-	}
 	for at := 0; at < l.n; {
-		n, err := l.pc.WriteBatch(l.ms[at:l.n], dontWait)
-		at += max(n, 0)
+		n, err := l.out.send(l.parts[at:l.n])
+		at += n
 		switch {
+		case n > 0:
 		case errors.Is(err, syscall.EAGAIN):
-			for _, m := range l.ms[at:l.n] {
-				l.lost += len(m.Buffers)
+			for _, p := range l.parts[at:l.n] {
+				l.lost += len(p.bufs)
 			}
 			at = l.n
-		case err != nil || n <= 0:
-			l.single(l.ms[at].Buffers, l.parts[at].to, err)
+		default:
+			l.single(&l.parts[at], err)
 			at++
 		}
 	}
@@ -127,16 +117,14 @@ func (l *Lane) flush() {
 // single sends the datagrams of a message that did not pass one by one, if it
 // may be that they are what the kernel did not want to cut: a network card
 // without checksums says EIO, and will again; too long for the route is EINVAL.
-func (l *Lane) single(pkts [][]byte, to *net.UDPAddr, err error) {
-	if len(pkts) == 1 {
+func (l *Lane) single(p *part, err error) {
+	if len(p.bufs) == 1 {
 		l.lost++
 		return
 	}
 	l.whole = l.whole || errors.Is(err, syscall.EIO)
-	one := []ipv4.Message{{Buffers: make([][]byte, 1), Addr: to}}
-	for _, pkt := range pkts {
-		one[0].Buffers[0] = pkt
-		if n, err := l.pc.WriteBatch(one, dontWait); n != 1 || err != nil {
+	for _, pkt := range p.bufs {
+		if n, _ := l.out.send([]part{{to: p.to, bufs: [][]byte{pkt}}}); n != 1 {
 			l.lost++
 		}
 	}
@@ -148,7 +136,6 @@ func (l *Lane) forget() {
 	for i := range l.n {
 		clear(l.parts[i].bufs)
 		l.parts[i].to = nil
-		l.ms[i].Addr = nil
 	}
 	l.n = 0
 }

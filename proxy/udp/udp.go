@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 )
 
 // MaxPayload is the largest payload that passes an Ethernet in one piece over
@@ -16,7 +17,10 @@ const MaxPayload = 1472
 const sendBuffer = 4 << 20
 
 // A Pair is an even port for RTP and the next one for RTCP.
-type Pair struct{ RTP, RTCP *net.UDPConn }
+type Pair struct {
+	RTP, RTCP *net.UDPConn
+	quiet     *os.File // sends for RTP; nil: that does so itself
+}
 
 // Listen binds a pair. Port 0 finds a free one; another must be even.
 func Listen(addr net.UDPAddr) (*Pair, error) {
@@ -56,6 +60,23 @@ func listenOne(a net.UDPAddr) (*net.UDPConn, error) {
 	return c, nil
 }
 
+// Quiet makes lanes of RTP use a socket of their own on the same port, where that is cheaper
+// (Linux). It is for pairs that serve many viewers, and called before there are lanes.
+func (p *Pair) Quiet() {
+	f, err := quiet(p.RTP)
+	if err == nil {
+		p.quiet = f
+	}
+}
+
+// Lanes returns lanes for RTP and RTCP, for one goroutine.
+func (p *Pair) Lanes() (rtp, rtcp *Lane) {
+	if p.quiet != nil {
+		return newLane(p.quiet, isIPv6(p.RTP)), NewLane(p.RTCP)
+	}
+	return NewLane(p.RTP), NewLane(p.RTCP)
+}
+
 // Port is that of RTP.
 func (p *Pair) Port() int { return p.RTP.LocalAddr().(*net.UDPAddr).Port }
 
@@ -64,5 +85,8 @@ func (p *Pair) Close() {
 	if p != nil {
 		p.RTP.Close()
 		p.RTCP.Close()
+		if p.quiet != nil {
+			p.quiet.Close() //nolint:errcheck // only sent to
+		}
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-	"golang.org/x/net/ipv4"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -139,31 +138,29 @@ func TestCutMessages(t *testing.T) {
 	}
 	f("as the kernel can", func(*Lane) {})
 	f("whole", func(l *Lane) { l.whole = true })
-	f("where the card cannot", func(l *Lane) { l.pc = &noChecksums{pc: l.pc} })
+	f("where the card cannot", func(l *Lane) { l.out = &noChecksums{sender: l.out} })
 }
 
 // noChecksums is a network card that does not cut.
 type noChecksums struct {
-	pc interface {
-		WriteBatch([]ipv4.Message, int) (int, error)
-	}
+	sender
 	refused int
 }
 
-func (c *noChecksums) WriteBatch(ms []ipv4.Message, flags int) (int, error) {
-	for i, m := range ms {
-		if len(m.Buffers) == 1 {
+func (c *noChecksums) send(parts []part) (int, error) {
+	for i, p := range parts {
+		if len(p.bufs) == 1 {
 			continue
 		}
 		if i > 0 {
-			return c.pc.WriteBatch(ms[:i], flags)
+			return c.sender.send(parts[:i])
 		}
 		if c.refused++; c.refused > batchSize {
 			return 0, errors.New("asked again and again to cut")
 		}
-		return -1, os.NewSyscallError("sendmmsg", syscall.EIO)
+		return 0, os.NewSyscallError("sendmmsg", syscall.EIO)
 	}
-	return c.pc.WriteBatch(ms, flags)
+	return c.sender.send(parts)
 }
 
 // A fullPipe takes some datagrams and then says what it is told to.
@@ -173,13 +170,10 @@ type fullPipe struct {
 	took int
 }
 
-func (p *fullPipe) WriteBatch(ms []ipv4.Message, flags int) (int, error) {
-	if flags != dontWait {
-		return 0, errors.New("it may wait")
-	}
-	n := min(len(ms), p.room)
+func (p *fullPipe) send(parts []part) (int, error) {
+	n := min(len(parts), p.room)
 	if p.room -= n; n == 0 {
-		return -1, p.err
+		return 0, p.err
 	}
 	p.took += n
 	return n, nil
@@ -190,7 +184,7 @@ func TestFullSocket(t *testing.T) {
 	f := func(room int, err error, took, lost int) {
 		t.Helper()
 		p := &fullPipe{room: room, err: err}
-		l := &Lane{pc: p, ms: make([]ipv4.Message, batchSize), whole: true}
+		l := &Lane{out: p, whole: true}
 		for i := range byte(batchSize / 2) {
 			l.Add([]byte{i}, nil)
 		}
