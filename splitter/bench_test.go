@@ -120,7 +120,7 @@ func crowd(b *testing.B, viewers int, channels []int) (*camera, *share, *sink) {
 		c := newConn(b.Context(), s, proxy.NewRTSPConn(near, &wire.Request{}, v, near.(*net.TCPConn), nil))
 		b.Cleanup(func() { c.Close(); c.work.Wait() })
 		ticket, _ := proxy.Open.Admit(b.Context(), v)
-		view := newSession(f, c, nil, nil, ticket)
+		view := newSession(f, c, nil, ticket)
 		for i, ch := range channels {
 			view.setUp(i, ch, "rtsp://edge/cam")
 		}

@@ -20,10 +20,11 @@ import (
 
 // Bounds of what a connection writes and keeps, in bytes.
 const (
-	maxWrite  = 256 << 10 // one write
-	maxPiece  = 16 << 10  // one write that waits: each has the whole lag
-	maxAnswer = 64 << 10  // answers waiting for a viewer who does not read; more closes
-	maxBehind = 1 << 20   // a viewer further behind than that jumps when a newer key frame is there
+	requestBuffer = 1 << 10   // each viewer has one; requests are rarely longer
+	maxWrite      = 256 << 10 // one write
+	maxPiece      = 16 << 10  // one write that waits: each has the whole lag
+	maxAnswer     = 64 << 10  // answers waiting for a viewer who does not read; more closes
+	maxBehind     = 1 << 20   // a viewer further behind than that jumps when a newer key frame is there
 )
 
 var errSlow = errors.New("viewer took nothing for too long")
@@ -80,8 +81,8 @@ type conn struct {
 
 func newConn(ctx context.Context, s *Splitter, rc *proxy.RTSPConn) *conn {
 	c := &conn{RTSPConn: rc, ctx: ctx, s: s, lag: s.opt.Lag, ended: make(chan struct{}),
-		in: wire.NewReader(bufio.NewReaderSize(rc, 4096)), viewer: rc.Viewer,
-		log: s.log.With(zap.Stringer("viewer", rc.RemoteAddr()))}
+		in: wire.NewReader(bufio.NewReaderSize(rc, requestBuffer)), viewer: rc.Viewer,
+		log: s.log.WithLazy(zap.Stringer("viewer", rc.RemoteAddr()))}
 	c.wrote, c.waited = c.tryPump, c.waitPump
 	c.raw = rawConn(rc.TCP())
 	return c

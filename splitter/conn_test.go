@@ -167,7 +167,7 @@ func newRig(t *testing.T, l line) *rig {
 	r.wire = wire.NewReader(bufio.NewReaderSize(io.TeeReader(client, counter{&r.read}), 4096))
 	ticket, _ := s.env.Gate.Admit(t.Context(), v)
 	r.ticket = ticket.(*proxytest.Ticket)
-	r.view = newSession(f, r.conn, nil, nil, ticket)
+	r.view = newSession(f, r.conn, nil, ticket)
 	if l.channels == nil {
 		l.channels = []int{0, 2}
 	}

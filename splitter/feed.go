@@ -25,6 +25,8 @@ type feed struct {
 	out  *fanout
 	met  *metrics
 
+	shared sharedStream
+
 	opened chan struct{} // closed when the first pull plays, or err is set
 	err    error         // why it never played; nil else; set before opened is closed
 	desc   *description.Session

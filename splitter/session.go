@@ -19,10 +19,12 @@ type session struct {
 	conn   *conn         // that made it; over TCP also the one that carries the media
 	viewer *proxy.Viewer // as the gate admitted him
 	rtsp   *gortsplib.ServerSession
-	stream *gortsplib.ServerStream
 	ticket proxy.Ticket
 	udp    *udpTarget // nil over TCP
 	since  time.Time
+
+	stream  *gortsplib.ServerStream // what gortsplib thinks it reads from
+	release func()                  // gives stream back
 
 	// By track. Written by SETUP, before any PLAY.
 	channels []int    // interleaved channel of RTP; -1: not set up
@@ -44,8 +46,8 @@ type session struct {
 	reason string // why it ended, if the edge ended it
 }
 
-func newSession(f *feed, c *conn, ss *gortsplib.ServerSession, st *gortsplib.ServerStream, t proxy.Ticket) *session {
-	s := &session{feed: f, conn: c, viewer: c.viewer, rtsp: ss, stream: st, ticket: t, since: time.Now(), state: "ready",
+func newSession(f *feed, c *conn, ss *gortsplib.ServerSession, t proxy.Ticket) *session {
+	s := &session{feed: f, conn: c, viewer: c.viewer, rtsp: ss, ticket: t, since: time.Now(), state: "ready",
 		channels: make([]int, len(f.sdp.Media)), urls: make([]string, len(f.sdp.Media))}
 	for i := range s.channels {
 		s.channels[i] = -1
@@ -114,7 +116,7 @@ func (s *session) bye() {
 func (s *session) ended(err error) {
 	s.rest("ended")
 	s.feed.leave(s)
-	s.stream.Close()
+	s.release()
 	s.ticket.Close()
 	reason := s.why()
 	if reason == "" && err != nil {

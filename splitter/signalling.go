@@ -21,8 +21,7 @@ const (
 )
 
 // signalling is what gortsplib asks. gortsplib keeps the RTSP state, Weir moves
-// the bytes: each session gets a ServerStream of its own that never carries a
-// packet (one shared by several sessions over UDP races, server_stream.go:178).
+// the bytes: the ServerStreams that sessions get never carry a packet.
 //
 // OnSetup, OnPlay and OnPause never wait: a session's goroutine that is busy
 // holds up the whole server (server.go:403).
@@ -50,7 +49,8 @@ func newSignalling(s *Splitter) *signalling {
 	h.server = &gortsplib.Server{
 		Handler:                  h,
 		RTSPAddress:              "127.0.0.1:0", // never listened on: see Listen
-		WriteQueueSize:           8,             // nothing is queued there
+		WriteQueueSize:           8,             // nothing is queued there,
+		MaxPacketSize:            64,            // and nothing is written: each session over TCP has a buffer of it
 		DisableRTCPSenderReports: true,
 		Listen:                   func(string, string) (net.Listener, error) { return s.conns, nil },
 	}
@@ -161,18 +161,21 @@ func (h *signalling) newSession(c *conn, ctx *gortsplib.ServerHandlerOnSetupCtx)
 		ticket.Close()
 		return nil, err
 	}
-	stream := &gortsplib.ServerStream{Server: h.server, Desc: f.desc}
-	if err := stream.Initialize(); err != nil {
+	s := newSession(f, c, ctx.Session, ticket)
+	if ctx.Transport == gortsplib.TransportUDP {
+		s.udp = newUDPTarget(len(s.channels))
+		s.stream, err = newStream(h.server, f.desc)
+		s.release = s.stream.Close
+	} else {
+		s.stream, s.release, err = f.shared.hold(h.server, f.desc)
+	}
+	if err != nil {
 		ticket.Close()
 		return nil, err
 	}
-	s := newSession(f, c, ctx.Session, stream, ticket)
-	if ctx.Transport == gortsplib.TransportUDP {
-		s.udp = newUDPTarget(len(s.channels))
-	}
 	if !f.join(s) {
 		ticket.Close()
-		stream.Close()
+		s.release()
 		return nil, &proxy.Refusal{Reason: proxy.OriginDown, RetryAfter: time.Second}
 	}
 	dataOf(ctx.Session).session = s

@@ -238,6 +238,7 @@ func (s *Splitter) ServeRTSP(ctx context.Context, rc *proxy.RTSPConn) {
 		s.env.Next.ServeRTSP(ctx, rc)
 		return
 	}
+	rc.First = nil // it is read again; a connection may be kept for days
 	c := newConn(ctx, s, rc)
 	if !s.conns.push(ctx, c) {
 		rc.Close()

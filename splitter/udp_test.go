@@ -38,7 +38,7 @@ func newUDPRig(t *testing.T, addr string) *udpRig {
 	v := &proxy.Viewer{Path: "/cam"}
 	r.conn = newConn(t.Context(), r.s, proxy.NewRTSPConn(server, &wire.Request{}, v, server, func(n int) { r.sent.Add(int64(n)) }))
 	ticket, _ := r.s.env.Gate.Admit(t.Context(), v)
-	r.view = newSession(f, r.conn, nil, nil, ticket)
+	r.view = newSession(f, r.conn, nil, ticket)
 	r.view.udp = newUDPTarget(2)
 	for i := range 2 {
 		r.rtp[i], r.view.udp.rtp[i] = listenLoopback(t)
