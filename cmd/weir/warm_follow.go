@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/url"
 	"path"
+	"regexp"
 	"strings"
 
 	"github.com/Eyevinn/hls-m3u8/m3u8"
@@ -58,6 +59,10 @@ func links(body []byte, of errand) ([]errand, error) {
 	return l.found, nil
 }
 
+// mapRange is the range of an EXT-X-MAP in its quotes (RFC 8216 §4.3.2.5), which the
+// library takes for an error: it would leave out the whole tag.
+var mapRange = regexp.MustCompile(`(?m)^(#EXT-X-MAP:.*BYTERANGE=)"(\d+)(?:@(\d+))?"`)
+
 // decode reads a playlist. The library indexes its segments by what stands in the
 // playlist, and panics on some that no packager writes.
 func decode(body []byte) (p m3u8.Playlist, err error) {
@@ -66,6 +71,7 @@ func decode(body []byte) (p m3u8.Playlist, err error) {
 			err = fmt.Errorf("playlist not understood: %v", r)
 		}
 	}()
+	body = mapRange.ReplaceAll(body, []byte("${1}${2}@0${3}")) // without a place it is at 0
 	if p, _, err = m3u8.DecodeFrom(bytes.NewReader(body), false); err != nil {
 		return nil, fmt.Errorf("playlist not understood: %w", err)
 	}

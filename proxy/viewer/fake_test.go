@@ -3,7 +3,10 @@ package viewer
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -42,6 +45,23 @@ func fakeServer(t *testing.T, answer answerFunc) *fake {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return fakeOn(t, ln, answer)
+}
+
+// secureServer is a fakeServer under TLS, and who trusts it.
+func secureServer(t *testing.T, answer answerFunc) (*fake, *tls.Config) {
+	t.Helper()
+	pair := httptest.NewTLSServer(nil) // it has a certificate
+	defer pair.Close()
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: pair.TLS.Certificates})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fakeOn(t, ln, answer), pair.Client().Transport.(*http.Transport).TLSClientConfig
+}
+
+func fakeOn(t *testing.T, ln net.Listener, answer answerFunc) *fake {
+	t.Helper()
 	f := &fake{addr: ln.Addr().String(), sdp: oneVideo, answer: answer}
 	ctx, cancel := context.WithCancel(t.Context())
 	var owned sync.WaitGroup

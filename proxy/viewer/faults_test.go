@@ -3,6 +3,7 @@ package viewer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"testing"
 	"time"
@@ -80,13 +81,7 @@ func TestStatusError(t *testing.T) {
 }
 
 func TestRedirect(t *testing.T) {
-	to := func(location string) *fake {
-		return fakeServer(t, func(_ net.Conn, _ *wire.Request, res *wire.Response) *wire.Response {
-			res.Code, res.Phrase = 302, "Moved"
-			res.Header.Add("Location", location)
-			return res
-		})
-	}
+	to := func(location string) *fake { return fakeServer(t, movedTo(location)) }
 	last := fakeServer(t, func(_ net.Conn, req *wire.Request, res *wire.Response) *wire.Response {
 		if req.Method == "DESCRIBE" && req.Header.Get("Authorization") == "" {
 			res.Code = 401
@@ -113,8 +108,45 @@ func TestRedirect(t *testing.T) {
 	if n := len(loop.requests("DESCRIBE")); n != 4 {
 		t.Errorf("a loop was asked %d times, want 4", n)
 	}
-	if _, err := Open(t.Context(), Options{URL: "rtsp://" + to("rtsps://127.0.0.1/").addr + "/x"}); !contains(err, "rtsps") {
-		t.Errorf("to rtsps: %v", err)
+}
+
+// TLS is spoken with whom the viewer trusts, and never given up for a redirect.
+func TestTLS(t *testing.T) {
+	s, trusting := secureServer(t, afterPlay(frames(1, 2)))
+	v := open1(t, Options{URL: "rtsps://" + s.addr + "/cam", TLS: trusting})
+	running(t, v)
+	eventually(t, "2 packets", func() bool { return v.Stats().Packets == 2 })
+
+	plain := fakeServer(t, nil)
+	away, _ := secureServer(t, movedTo("rtsp://"+plain.addr+"/cam"))
+	f := func(o Options, want string) {
+		t.Helper()
+		v, err := Open(t.Context(), o)
+		if err == nil {
+			v.Close()
+		}
+		if fmt.Sprint(err) != want && !contains(err, want) {
+			t.Errorf("Open(%s) = %v, want %q", o.URL, err, want)
+		}
+	}
+	f(Options{URL: "rtsps://" + s.addr + "/cam"}, "certificate")
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	f(Options{URL: "rtsps://" + silent.Addr().String() + "/cam", Timeout: 50 * time.Millisecond}, "deadline exceeded")
+	f(Options{URL: "rtsps://" + away.addr + "/cam", TLS: trusting}, "DESCRIBE: 302 Moved, to rtsp")
+	to := fakeServer(t, movedTo("rtsps://"+s.addr+"/cam"))
+	f(Options{URL: "rtsp://" + to.addr + "/cam", TLS: trusting}, "<nil>")
+	f(Options{URL: "rtsp://" + to.addr + "/cam", TLS: trusting, Transport: "udp"}, "DESCRIBE: 302 Moved, to rtsps")
+}
+
+func movedTo(location string) answerFunc {
+	return func(_ net.Conn, _ *wire.Request, res *wire.Response) *wire.Response {
+		res.Code, res.Phrase = 302, "Moved"
+		res.Header.Add("Location", location)
+		return res
 	}
 }
 

@@ -2,7 +2,9 @@ package viewer
 
 import (
 	"bufio"
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -37,13 +39,16 @@ func Open(ctx context.Context, o Options) (*Viewer, error) {
 	if o.Transport != "tcp" && o.Transport != "udp" {
 		return nil, fmt.Errorf("transport %q is neither tcp nor udp", o.Transport)
 	}
+	if o.Transport == "udp" && u.Scheme == "rtsps" {
+		return nil, errors.New("rtsps carries media by tcp only: over udp it would not be encrypted")
+	}
 	start := time.Now()
 	for range maxRedirects + 1 {
 		v, err := open(ctx, o, u, start)
 		if err == nil {
 			return v, nil
 		}
-		next, rerr := redirect(u, err)
+		next, rerr := o.redirect(u, err)
 		if rerr != nil {
 			return nil, fmt.Errorf("view %s: %w", proxy.Redact(u), rerr)
 		}
@@ -73,10 +78,8 @@ func parseURL(s string) (*url.URL, error) {
 		return nil, fmt.Errorf("viewer's URL: %w", bad.Err)
 	case err != nil:
 		return nil, fmt.Errorf("viewer's URL: %w", err)
-	case u.Scheme == "rtsps":
-		return nil, errors.New("viewer's URL: rtsps is not supported, only rtsp")
-	case u.Scheme != "rtsp" || u.Hostname() == "":
-		return nil, errors.New("viewer's URL is not rtsp://host/path")
+	case u.Scheme != "rtsp" && u.Scheme != "rtsps" || u.Hostname() == "":
+		return nil, errors.New("viewer's URL is not rtsp://host/path or rtsps://host/path")
 	case strings.ContainsFunc(u.User.Username(), func(r rune) bool { return r < ' ' || r == 0x7f }):
 		return nil, errors.New("viewer's URL: control character in the user's name")
 	}
@@ -85,8 +88,9 @@ func parseURL(s string) (*url.URL, error) {
 }
 
 // redirect returns where a server's refusal sends the viewer, or err as it is.
-// Credentials go on to the same host only.
-func redirect(from *url.URL, err error) (*url.URL, error) {
+// Credentials go on to the same host only, and nothing goes on from TLS to
+// plain text, or from UDP to TLS.
+func (o *Options) redirect(from *url.URL, err error) (*url.URL, error) {
 	var s *StatusError
 	if !errors.As(err, &s) || s.location == "" {
 		return nil, err
@@ -99,6 +103,9 @@ func redirect(from *url.URL, err error) (*url.URL, error) {
 	if perr != nil {
 		return nil, fmt.Errorf("%w, but %w", err, perr)
 	}
+	if to.Scheme != from.Scheme && (from.Scheme == "rtsps" || o.Transport == "udp") {
+		return nil, fmt.Errorf("%w, to %s", err, to.Scheme)
+	}
 	if to.User == nil && to.Host == from.Host {
 		to.User = from.User
 	}
@@ -107,12 +114,7 @@ func redirect(from *url.URL, err error) (*url.URL, error) {
 
 // open is Open at one server.
 func open(ctx context.Context, o Options, u *url.URL, start time.Time) (*Viewer, error) {
-	port := u.Port()
-	if port == "" {
-		port = "554"
-	}
-	d := net.Dialer{Timeout: o.Timeout}
-	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
+	conn, err := o.dial(ctx, u)
 	if err != nil {
 		return nil, err
 	}
@@ -122,6 +124,17 @@ func open(ctx context.Context, o Options, u *url.URL, start time.Time) (*Viewer,
 		return nil, err
 	}
 	return v, nil
+}
+
+func (o *Options) dial(ctx context.Context, u *url.URL) (net.Conn, error) {
+	d := &net.Dialer{Timeout: o.Timeout}
+	if u.Scheme == "rtsp" {
+		return d.DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "554")))
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.Timeout) // the handshake's, too
+	defer cancel()
+	secure := &tls.Dialer{NetDialer: d, Config: o.TLS}
+	return secure.DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "322")))
 }
 
 func newViewer(o Options, conn net.Conn, u *url.URL, start time.Time) *Viewer {

@@ -128,20 +128,28 @@ func (v *Viewer) checkBye() {
 	v.byeOnce.Do(func() { close(v.allBye) })
 }
 
-// readUDP reads one socket until it is closed. Packets of other hosts are not
-// ours; other ports of the same one may be: translators change them.
+// readUDP reads one socket until it is closed.
 func (v *Viewer) readUDP(t *track, sock *net.UDPConn, size int, take func(*track, []byte)) {
 	buf := make([]byte, size)
 	for {
-		n, from, err := sock.ReadFromUDPAddrPort(buf)
-		if err != nil {
+		if err := t.datagram(sock, buf, take); err != nil {
 			v.fail(fmt.Errorf("read UDP: %w", err))
 			return
 		}
-		if a := from.Addr().Unmap(); a == t.peer || a == t.source {
-			take(t, buf[:n])
-		}
 	}
+}
+
+// datagram reads one. Those of other hosts are not ours; other ports of the same
+// one may be: translators change them.
+func (t *track) datagram(sock *net.UDPConn, buf []byte, take func(*track, []byte)) error {
+	n, from, err := sock.ReadFromUDPAddrPort(buf)
+	if err != nil {
+		return err
+	}
+	if a := from.Addr().Unmap(); a == t.peer || a == t.source {
+		take(t, buf[:n])
+	}
+	return nil
 }
 
 func noEOF(err error) error {

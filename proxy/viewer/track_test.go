@@ -3,6 +3,9 @@ package viewer
 import (
 	"bufio"
 	"bytes"
+	"encoding/binary"
+	"net"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -129,6 +132,46 @@ func TestReadingAllocatesNothing(t *testing.T) {
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations per frame, want 0", n)
+	}
+}
+
+// datagrams sends the packets of stream over a socket of its own, one for each call
+// of next, which reads it.
+func datagrams(t testing.TB) (next func()) {
+	v := stream()
+	sock, other, err := listenPair(net.IPv4(127, 0, 0, 1), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { sock.Close(); other.Close() })
+	tr, take := v.tracks[0], v.packet
+	tr.peer = netip.MustParseAddr("127.0.0.1")
+	to, pkt, buf := sock.LocalAddr().(*net.UDPAddr).AddrPort(), append(packet(0), make([]byte, 1200)...), make([]byte, bufferSize)
+	var seq uint16
+	return func() {
+		binary.BigEndian.PutUint16(pkt[2:], seq)
+		seq++
+		if _, err := other.WriteToUDPAddrPort(pkt, to); err != nil {
+			t.Fatal(err)
+		}
+		if err := tr.datagram(sock, buf, take); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestReadingUDPAllocatesNothing(t *testing.T) {
+	if n := testing.AllocsPerRun(1000, datagrams(t)); n != 0 {
+		t.Errorf("%v allocations per datagram, want 0", n)
+	}
+}
+
+// BenchmarkDatagram is what a packet over UDP costs, its sending included.
+func BenchmarkDatagram(b *testing.B) {
+	next := datagrams(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		next()
 	}
 }
 

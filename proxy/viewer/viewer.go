@@ -4,9 +4,9 @@
 // what was missing; it allocates nothing per packet.
 //
 // It is not a player: it decodes nothing, orders nothing and conceals nothing.
-// Limits: plain RTSP/1.0 (no TLS, no HTTP tunnel, no multicast, no back
-// channels), RTP over the RTSP connection or over unicast UDP, Basic and Digest
-// MD5 credentials, at most 3 redirects.
+// Limits: RTSP/1.0, also under TLS (no HTTP tunnel, no multicast, no back
+// channels), RTP over the RTSP connection or, without TLS, over unicast UDP,
+// Basic and Digest MD5 credentials, at most 3 redirects.
 //
 // A viewer over TCP costs one goroutine besides that of Run and a buffer of 64
 // KiB; over UDP two more goroutines per track, with a buffer each (64 and 4
@@ -16,6 +16,7 @@ package viewer
 
 import (
 	"bufio"
+	"crypto/tls"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -28,8 +29,11 @@ import (
 
 // Options say what to view, and how.
 type Options struct {
-	// URL is rtsp://[user:password@]host[:554]/path[?query].
+	// URL is rtsp://[user:password@]host[:554]/path[?query], or rtsps:// likewise,
+	// with 322 for the port.
 	URL string
+	// TLS is for rtsps; nil trusts whom the system trusts. Not changed.
+	TLS *tls.Config
 	// Transport is "tcp" (default), which carries media on the RTSP connection,
 	// or "udp".
 	Transport string
@@ -122,6 +126,10 @@ func (v *Viewer) Stats() Stats {
 	}
 	return s
 }
+
+// Keyed reports whether key frames of some track are known: for others,
+// Stats.FirstKeyAfter is the first packet.
+func (v *Viewer) Keyed() bool { return v.keyed }
 
 // SDP returns the description as the server gave it.
 func (v *Viewer) SDP() *sdp.Session { return v.sdp }

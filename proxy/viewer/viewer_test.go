@@ -54,6 +54,9 @@ func checkTracks(t *testing.T, l *live, v *Viewer) {
 	}
 	want := l.stream.Stats().Medias[l.video].Formats[l.video.Formats[0]].LocalSSRC
 	video := tracks[0]
+	if !v.Keyed() {
+		t.Error("H.264 without known key frames")
+	}
 	if video.Media.Encoding != "H264" || video.Control != l.url("/cam")+"/trackID=0" {
 		t.Errorf("track 0 is %+v", video)
 	}
@@ -184,7 +187,7 @@ func TestBadOptions(t *testing.T) {
 			t.Errorf("Open(%+v) = %v, want %q", o, err, want)
 		}
 	}
-	f(Options{URL: "rtsps://joe:secret@127.0.0.1/cam"}, "rtsps is not supported")
+	f(Options{URL: "rtsps://joe:secret@127.0.0.1/cam", Transport: "udp"}, "by tcp only")
 	f(Options{URL: "http://joe:secret@127.0.0.1/cam"}, "not rtsp://")
 	f(Options{URL: "rtsp:///cam"}, "not rtsp://")
 	f(Options{URL: "rtsp://joe:secret@127.0.0.1:x/cam"}, "invalid port")
