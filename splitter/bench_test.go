@@ -124,7 +124,7 @@ func crowd(b *testing.B, viewers int, channels []int) (*camera, *share, *sink) {
 		for i, ch := range channels {
 			view.setUp(i, ch, "rtsp://edge/cam")
 		}
-		o := cam.opens(time.Now())
+		o := cam.opens(startBurst, time.Now())
 		o.of = view
 		c.arm(o)
 		if _, err := c.Write([]byte("RTSP/1.0 200 OK\r\n\r\n")); err != nil {

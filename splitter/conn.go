@@ -108,7 +108,8 @@ func (c *conn) Write(b []byte) (int, error) {
 	}
 	if o != nil && o.of.udp == nil {
 		c.out = o.of.appendReports(c.out, o)
-		c.play, o.of.at, o.of.waits = o.of, o.at, o.waits
+		c.play = o.of
+		o.of.starting(o)
 	}
 	c.mu.Unlock()
 	c.kick()
@@ -259,15 +260,17 @@ func (c *conn) chunk() []byte {
 	if !c.play.starts() {
 		return nil
 	}
-	if !c.play.unmapped {
+	if c.play.mapped() {
 		c.lent = c.s.scratch.Get().(*[]byte)
 		c.out = c.play.appendMapped((*c.lent)[:0])
-		if len(c.out) == 0 {
-			c.giveBack()
+		if len(c.out) > 0 {
+			c.play.sent(len(c.out))
+			return c.out
+		}
+		c.giveBack()
+		if c.play.mapped() {
 			return nil
 		}
-		c.play.sent(len(c.out))
-		return c.out
 	}
 	b, _ := c.play.at.run(maxWrite)
 	return b

@@ -3,6 +3,7 @@ package splitter
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,7 +35,7 @@ func newTestSplitter(t testing.TB, o Options) *Splitter {
 	usual(&o.Wait, 30*time.Second)
 	usual(&o.Lag, 5*time.Second)
 	usual(&o.Timeout, time.Second)
-	o.Transport = "tcp"
+	o.Transport, o.Start = "tcp", cmp.Or(o.Start, startBurst)
 	s, err := New(o, proxytest.Env(t))
 	if err != nil {
 		t.Fatal(err)
@@ -191,7 +192,7 @@ func (c counter) Write(b []byte) (int, error) {
 // play answers PLAY.
 func (r *rig) play() {
 	r.t.Helper()
-	r.open = r.cam.opens(time.Now())
+	r.open = r.cam.opens(r.view.conn.s.opt.Start, time.Now())
 	r.open.of, r.want = r.view, from(r.cam.ring)
 	r.arm(r.open)
 	r.answer(0)
@@ -558,7 +559,7 @@ func TestArm(t *testing.T) {
 		t.Helper()
 		r := newRig(t, line{})
 		r.cam.picture(true, 1, time.Now())
-		o := r.cam.opens(time.Now())
+		o := r.cam.opens(startBurst, time.Now())
 		o.of = r.view
 		r.arm(o)
 		if _, err := io.WriteString(r.conn, answer); err != nil {

@@ -34,7 +34,7 @@ type edge struct {
 // edgeOptions are what most tests want.
 func edgeOptions() splitter.Options {
 	return splitter.Options{UDP: "127.0.0.1:0", Linger: 200 * time.Millisecond, Wait: 20 * time.Second,
-		Lag: 2 * time.Second, Timeout: time.Second, Transport: "tcp"}
+		Lag: 2 * time.Second, Timeout: time.Second, Transport: "tcp", Start: "instant"}
 }
 
 // newEdge runs an edge until the test ends.

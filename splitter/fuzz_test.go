@@ -64,7 +64,7 @@ func fuzzStep(c *camera, op byte, track int, arg []byte, now time.Time) {
 // first packet that it gets.
 func checkOpening(t *testing.T, c *camera, now time.Time) {
 	t.Helper()
-	o := c.opens(now)
+	o := c.opens(startBurst, now)
 	if o.waits {
 		if o.at != (cursor{}) {
 			t.Fatal("a viewer who waits is somewhere")

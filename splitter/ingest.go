@@ -259,6 +259,8 @@ type opening struct {
 	of     *session
 	at     cursor
 	waits  bool           // for a key frame: at is nowhere
+	after  int64          // bytes of the ring before the last key frame, if it will not do; else -1
+	burst  *burst         // nil: as it stands in the ring
 	tracks []trackOpening // by track
 }
 
@@ -273,20 +275,30 @@ type trackOpening struct {
 // opens finds where a viewer starts, with the sequence number of each track's
 // first packet, and the time stamps that belong to the moment at which the first
 // packet of all is played.
-func (in *ingest) opens(now time.Time) *opening {
+func (in *ingest) opens(start string, now time.Time) *opening {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	o := &opening{tracks: make([]trackOpening, len(in.tracks))}
+	o := &opening{after: -1, tracks: make([]trackOpening, len(in.tracks))}
 	o.at, o.waits = in.ring.start()
+	switch {
+	case start == startInstant:
+		o.burst = in.squeezed(o.at)
+	case start == startKeyframe && in.ring.key.Load() != nil:
+		o.at, o.waits, o.after = cursor{}, true, o.at.offset()
+	}
 	var first time.Time
+	leader := -1 // the track of the first packet
 	in.ring.walk(o.at, func(ch uint8, pkt []byte) {
 		to := &o.tracks[ch/2]
-		if ch%2 == 1 || to.known {
+		if ch%2 == 1 || to.known || o.burst != nil && !o.burst.has(ch) {
 			return
 		}
 		to.known, to.seq = true, rtp.Seq(pkt)
+		if to.ts = rtp.Timestamp(pkt); o.burst != nil {
+			to.ts = o.burst.stamp(to.ts)
+		}
 		if first.IsZero() {
-			first = in.tracks[ch/2].media(rtp.Timestamp(pkt))
+			first, leader = in.tracks[ch/2].media(to.ts), int(ch/2)
 		}
 	})
 	if first.IsZero() {
@@ -295,7 +307,7 @@ func (in *ingest) opens(now time.Time) *opening {
 	for i, t := range in.tracks {
 		if t.begun {
 			if !o.waits {
-				o.tracks[i].fill(t, first)
+				o.tracks[i].fill(t, first, i == leader)
 			}
 			if in.clock.settled {
 				o.tracks[i].report = t.report(now).Append(nil, in.cname)
@@ -306,11 +318,13 @@ func (in *ingest) opens(now time.Time) *opening {
 }
 
 // fill completes a track. One that has nothing behind the start goes on with its
-// next number.
-func (to *trackOpening) fill(t *track, first time.Time) {
+// next number. That of the first packet of all has its time already.
+func (to *trackOpening) fill(t *track, first time.Time, leads bool) {
 	if !to.known {
 		seq, _ := t.num.Last()
 		to.known, to.seq = true, seq+1
 	}
-	to.ts = t.stamp(first)
+	if !leads {
+		to.ts = t.stamp(first)
+	}
 }

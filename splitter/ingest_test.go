@@ -167,7 +167,7 @@ func TestStartHasParameterSets(t *testing.T) {
 	c.send(0, now, false, 0x68, 0xce)
 	c.send(0, now, true, 0x65, 0x88)
 	c.picture(false, 1, now)
-	at := c.opens(now).at
+	at := c.opens(startBurst, now).at
 	got := seen(&at)
 	if len(got) != 6 || got[0].ch != 0 || got[0].seq != first {
 		t.Errorf("a viewer starts with packet %d of track %d (%d packets), want %d of 0 (6)", got[0].seq, got[0].ch, len(got), first)
@@ -182,12 +182,12 @@ func TestAwayForgetsTheStart(t *testing.T) {
 	c.picture(true, 1, now)
 	c.picture(false, 1, now)
 	c.away()
-	if o := c.opens(now); !o.waits || o.at != (cursor{}) {
+	if o := c.opens(startBurst, now); !o.waits || o.at != (cursor{}) {
 		t.Error("a viewer starts at the old picture")
 	}
 	c.again(now)
 	c.picture(true, 1, now)
-	at := c.opens(now).at
+	at := c.opens(startBurst, now).at
 	if got := seen(&at, 0); len(got) != 1 || got[0].bytes[12] != 0x65 {
 		t.Errorf("a viewer starts with %d packets, want the new key frame", len(got))
 	}
@@ -415,7 +415,7 @@ func TestBackChannels(t *testing.T) {
 	if !c.clock.settled {
 		t.Error("the clock waits for reports of back channels")
 	}
-	o := c.opens(now)
+	o := c.opens(startBurst, now)
 	for i, want := range []bool{false, true, false, true} {
 		if o.tracks[i].known != want {
 			t.Errorf("track %d: known is %v", i, o.tracks[i].known)
@@ -449,7 +449,7 @@ func TestOpens(t *testing.T) {
 		c.hear(now.Add(21 * time.Millisecond))
 		now = now.Add(40 * time.Millisecond)
 	}
-	o := c.opens(now)
+	o := c.opens(startBurst, now)
 	at := o.at
 	first := seen(&at, 0, 2)[0]
 	if first.ch != 0 || first.bytes[12] != 0x65 {
@@ -474,7 +474,7 @@ func TestOpensAtTheEdge(t *testing.T) {
 	now := time.Now()
 	c := newCamera(t, radioSDP)
 	c.source(now)
-	if o := c.opens(now); o.tracks[0].known || o.tracks[0].report != nil {
+	if o := c.opens(startBurst, now); o.tracks[0].known || o.tracks[0].report != nil {
 		t.Errorf("a track without a packet opens with %+v", o.tracks[0])
 	}
 	for range 30 {
@@ -482,7 +482,7 @@ func TestOpensAtTheEdge(t *testing.T) {
 		now = now.Add(20 * time.Millisecond)
 	}
 	c.flush(now)
-	o := c.opens(now)
+	o := c.opens(startBurst, now)
 	if o.at != *c.ring.head.Load() || !o.tracks[0].known || o.tracks[0].seq != 30 {
 		t.Errorf("at the edge: opens with %+v at %d, want number 30 at %d", o.tracks[0], o.at.offset(), c.ring.head.Load().offset())
 	}
@@ -490,7 +490,7 @@ func TestOpensAtTheEdge(t *testing.T) {
 		t.Errorf("opens at %d, want %v after %d", o.tracks[0].ts, want, c.ts[0])
 	}
 	c.hear(now) // not published yet, but behind the start
-	if o := c.opens(now); o.tracks[0].seq != 30 {
+	if o := c.opens(startBurst, now); o.tracks[0].seq != 30 {
 		t.Errorf("opens with number %d, but 30 is behind the start", o.tracks[0].seq)
 	}
 }
@@ -504,7 +504,7 @@ func TestOpensInANewLife(t *testing.T) {
 	c.hear(now)
 	c.again(now)
 	c.picture(true, 1, now)
-	if o := c.opens(now); !o.tracks[0].known || o.tracks[1].known {
+	if o := c.opens(startBurst, now); !o.tracks[0].known || o.tracks[1].known {
 		t.Errorf("video %+v, sound %+v: want only video known", o.tracks[0], o.tracks[1])
 	}
 }
@@ -540,7 +540,7 @@ func TestSenderReports(t *testing.T) {
 			}
 			times[i] = append(times[i], now.Sub(start))
 		}
-		o := c.opens(now)
+		o := c.opens(startBurst, now)
 		for i, to := range o.tracks {
 			if settled := now.Sub(start) >= settleTime; settled != (to.report != nil) {
 				t.Errorf("track %d opens with a report of %d bytes after %v", i, len(to.report), now.Sub(start))

@@ -23,6 +23,11 @@ type Options struct {
 	// Lag is how long a viewer may take nothing before he is closed. Too little
 	// cuts viewers on bad lines, too much keeps those who have gone silently.
 	Lag time.Duration // default 5s
+	// Start is what a new viewer gets first. With instant he gets the last key frame and
+	// what followed, with time stamps so close together that he stands at the live
+	// edge at once; with burst the same with true time stamps, which leaves him
+	// as far behind as the key frame is old; with keyframe nothing until the next one.
+	Start string // default instant
 	// Timeout is how long the origin may take for each answer, and how long it
 	// may send nothing before it is asked again. Too little refuses slow cameras,
 	// too much keeps viewers of a dead one waiting: to describe the stream may
@@ -40,6 +45,7 @@ func Flags(fs *flag.FlagSet) proxy.Build {
 	fs.DurationVar(&o.Linger, "splitter.linger", 10*time.Second, "how long a pull outlives its last viewer; 0 makes zapping dear for the origin, much pulls what nobody watches")
 	fs.DurationVar(&o.Wait, "splitter.wait", 30*time.Second, "how long viewers outlive their source; little drops them when an origin restarts, much leaves them before a still picture")
 	fs.DurationVar(&o.Lag, "splitter.lag", 5*time.Second, "how long a viewer may take nothing before he is closed; little cuts viewers on bad lines, much keeps those who have gone silently")
+	fs.StringVar(&o.Start, "splitter.start", startInstant, "what a new viewer gets first: `instant|burst|keyframe`; the last key frame and what followed, shown at once so that he is live; the same with true time stamps, which leaves most players as far behind; or nothing until the next key frame")
 	fs.DurationVar(&o.Timeout, "splitter.timeout", 5*time.Second, "how long the origin may take for each answer, and send nothing before it is asked again; little refuses slow cameras, much keeps viewers of a dead one waiting")
 	fs.StringVar(&o.Transport, "splitter.transport", "tcp", "how media comes from the origin: `tcp|udp|auto`; auto tries UDP and costs 3s where it is blocked")
 	return func(env proxy.Env) (proxy.Mode, error) { return New(*o, env) }
@@ -62,6 +68,11 @@ func (o *Options) Validate() error {
 	}
 	if o.Timeout < 100*time.Millisecond {
 		bad("timeout", o.Timeout, "100ms or more")
+	}
+	switch o.Start {
+	case startInstant, startBurst, startKeyframe:
+	default:
+		bad("start", o.Start, "instant, burst or keyframe")
 	}
 	switch o.Transport {
 	case "tcp", "udp", "auto":

@@ -46,6 +46,7 @@ func TestValidate(t *testing.T) {
 	f("-splitter.lag", "99ms")
 	f("-splitter.timeout", "0s")
 	f("-splitter.transport", "quic")
+	f("-splitter.start", "now")
 
 	_, err := build(t, "-splitter.linger=-1s", "-splitter.wait=-1s", "-splitter.lag=0", "-splitter.timeout=1ms", "-splitter.transport=")
 	mentions(t, err, "-splitter.linger", "-splitter.wait", "-splitter.lag", "-splitter.timeout", "-splitter.transport")
@@ -58,7 +59,7 @@ func TestFlags(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Options{Wait: 30 * time.Second, Lag: 5 * time.Second, Timeout: 5 * time.Second, Transport: "auto"}
+	want := Options{Wait: 30 * time.Second, Lag: 5 * time.Second, Start: "instant", Timeout: 5 * time.Second, Transport: "auto"}
 	if got := m.(*Splitter).opt; got != want {
 		t.Errorf("options %+v, want %+v", got, want)
 	}

@@ -33,6 +33,8 @@ type session struct {
 
 	at     cursor
 	waits  bool     // for a key frame; at is nowhere meanwhile
+	after  int64    // bytes of the ring before a key frame that will not do; -1: any will
+	burst  *burst   // he is in it; nil: no more
 	jumped bool     // nothing was written since the last jump
 	info   string   // RTP-Info of the last PLAY; the RTSP session's goroutine's
 	claims []string // on UDP addresses; likewise
@@ -169,7 +171,7 @@ func (s *session) catchUp() {
 	if !waits && to.offset() <= s.at.offset() {
 		return // he is in the newest group
 	}
-	s.at, s.waits = to, waits
+	s.at, s.waits, s.burst = to, waits, nil
 	if !s.jumped { // two jumps with nothing seen between them are one to him
 		s.jumped = true
 		s.jumps.Add(1)
@@ -181,9 +183,13 @@ func (s *session) catchUp() {
 // key frame gets it here.
 func (s *session) starts() bool {
 	if s.waits {
-		s.at, s.waits = s.feed.in.ring.start()
+		at, waits := s.feed.in.ring.start()
+		if waits || at.offset() <= s.after {
+			return false
+		}
+		s.at, s.waits = at, false
 	}
-	return !s.waits
+	return true
 }
 
 // sent counts bytes of media.
@@ -208,18 +214,27 @@ func (s *session) advance(n int) (rest []byte) {
 	return rest
 }
 
+// mapped reports whether what the viewer gets differs from what stands in the ring.
+func (s *session) mapped() bool { return !s.unmapped || s.burst != nil }
+
 // appendMapped appends what the ring has for a viewer who chose other channels,
-// or some of the tracks only; about maxBurst bytes at most.
+// or some of the tracks only, or who is in his burst; about maxBurst bytes at most.
 func (s *session) appendMapped(b []byte) []byte {
 	for len(b) < maxBurst {
-		pkt, ch, after := s.at.packet()
+		if s.unmapped && s.burst != nil && s.at.offset() >= s.burst.end {
+			s.burst = nil
+		}
+		if !s.mapped() {
+			break
+		}
+		pkt, ch, squeezed := s.next()
 		if pkt == nil {
 			break
 		}
-		s.at, s.jumped = after, false
-		if out := s.channels[ch/2]; out >= 0 {
-			b = append(b, '$', byte(out)+ch%2, byte(len(pkt)>>8), byte(len(pkt)))
-			b = append(b, pkt...)
+		b = append(b, '$', byte(s.channels[ch/2])+ch%2, byte(len(pkt)>>8), byte(len(pkt)))
+		b = append(b, pkt...)
+		if squeezed {
+			s.burst.rewrite(b[len(b)-len(pkt):])
 		}
 	}
 	return b

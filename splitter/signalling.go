@@ -260,7 +260,11 @@ func (h *signalling) OnPlay(ctx *gortsplib.ServerHandlerOnPlayCtx) (*base.Respon
 		return status(base.StatusBadRequest), nil // the channels were agreed on the other connection
 	}
 	if !s.playing() {
-		o := s.feed.in.opens(time.Now())
+		start := h.s.opt.Start
+		if s.viewer.Peer {
+			start = startBurst // who passes it on needs the times as they are
+		}
+		o := s.feed.in.opens(start, time.Now())
 		o.of = s
 		s.info = rtpInfo(s.urls, o.tracks)
 		c.arm(o)

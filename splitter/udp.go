@@ -55,6 +55,7 @@ func (u *udpSockets) close() {
 type batch struct {
 	u         *udpSockets
 	rtp, rtcp *udp.Lane
+	own       []byte // packets that are not as they stand in the ring; empty after each send
 }
 
 func newBatch(u *udpSockets) *batch {
@@ -62,7 +63,17 @@ func newBatch(u *udpSockets) *batch {
 		return &batch{}
 	}
 	rtp, rtcp := u.Lanes()
-	return &batch{u, rtp, rtcp}
+	return &batch{u: u, rtp: rtp, rtcp: rtcp}
+}
+
+// copy returns a copy of a packet, which is the caller's until the next send.
+func (b *batch) copy(pkt []byte) []byte {
+	if len(b.own)+len(pkt) > cap(b.own) { // what is lent out already stays where it is
+		b.own = make([]byte, 0, paceBurst*udp.MaxPayload)
+	}
+	from := len(b.own)
+	b.own = append(b.own, pkt...)
+	return b.own[from:]
 }
 
 // add takes a datagram of RTP; pkt is used until the next send.
@@ -76,6 +87,7 @@ func (b *batch) report(pkt []byte, to *net.UDPAddr) { b.rtcp.Add(pkt, to) }
 func (b *batch) send() {
 	if b.u != nil {
 		b.u.lost.Add(uint64(b.rtp.Send() + b.rtcp.Send()))
+		b.own = b.own[:0]
 	}
 }
 
@@ -101,7 +113,7 @@ func (u *udpTarget) begin(o *opening) {
 		return // by a PLAY on another connection
 	}
 	s := o.of
-	s.at, s.waits = o.at, o.waits
+	s.starting(o)
 	u.s, u.pacing, u.stop = s, true, make(chan struct{})
 	s.conn.hold() // a session's work keeps its connection's end waiting
 	go u.pace(s, o.tracks, u.stop)
@@ -185,21 +197,21 @@ func (u *udpTarget) some(b *batch, n int) bool {
 		return true
 	}
 	for range n {
-		pkt, ch, after := s.at.packet()
-		if pkt == nil {
+		pkt, ch, squeezed := s.next()
+		switch {
+		case pkt == nil:
 			return true
-		}
-		s.at = after
-		switch to := u.rtp[ch/2]; {
-		case to == nil:
-			continue
 		case ch%2 == 1:
 			b.report(pkt, u.rtcp[ch/2])
 		case len(pkt) > udp.MaxPayload || !rtp.Valid(pkt):
 			s.conn.s.udp.tooLong.Add(1)
 			continue
+		case squeezed:
+			pkt = b.copy(pkt)
+			s.burst.rewrite(pkt)
+			b.add(pkt, u.rtp[ch/2])
 		default:
-			b.add(pkt, to)
+			b.add(pkt, u.rtp[ch/2])
 		}
 		s.sent(len(pkt))
 		s.conn.Sent(len(pkt))

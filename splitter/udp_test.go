@@ -41,6 +41,7 @@ func newUDPRig(t *testing.T, addr string) *udpRig {
 	r.view = newSession(f, r.conn, nil, ticket)
 	r.view.udp = newUDPTarget(2)
 	for i := range 2 {
+		r.view.setUp(i, 2*i, "")
 		r.rtp[i], r.view.udp.rtp[i] = listenLoopback(t)
 		r.rtcp[i], r.view.udp.rtcp[i] = listenLoopback(t)
 	}
@@ -62,7 +63,7 @@ func listenLoopback(t *testing.T) (*net.UDPConn, *net.UDPAddr) {
 
 // play begins as signalling does.
 func (r *udpRig) play() {
-	r.open = r.cam.opens(time.Now())
+	r.open = r.cam.opens(r.s.opt.Start, time.Now())
 	r.open.of = r.view
 	r.view.begin(r.open)
 }
