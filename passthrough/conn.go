@@ -188,6 +188,11 @@ func (c *conn) forward(ctx context.Context, ex *exchange) error {
 		}
 		ex.session.heard()
 		ex.leg = ex.session.leg
+		if ex.req.Method == "SETUP" { // another stream's track in this session would be one the gate was not asked about
+			if path, _, err := proxy.RequestTarget(ex.req); err != nil || !ex.leg.urls.owns(path) {
+				return &proxy.Refusal{Reason: proxy.NotFound, Err: err}
+			}
+		}
 		return ex.leg.forward(ctx, ex)
 	}
 	if ex.req.URL == "*" {

@@ -167,3 +167,26 @@ func TestRelayTellsNoAddress(t *testing.T) {
 		t.Errorf("the viewer reads %q in\n%s", found, p.texts.String())
 	}
 }
+
+// A session takes tracks of its own stream only: the gate was not asked about
+// what lies below it.
+func TestRelayTracksOfOthers(t *testing.T) {
+	f := newFake(t)
+	e := newEdge(t, quick, f.url())
+	p := e.dial("/cam")
+	p.send("DESCRIBE", "")
+	l := f.accept()
+	l.describe(2)
+	p.want(200)
+	p.send("SETUP", "/trackID=0", "Transport", "RTP/AVP/TCP;unicast;interleaved=0-1")
+	l.setup("77")
+	p.setUp(p.want(200))
+	for _, other := range []string{"/below/trackID=0", "/below"} {
+		p.ask(404, "SETUP", other, "Transport", "RTP/AVP/TCP;unicast;interleaved=2-3")
+	}
+	p.send("SETUP", "/trackID=1", "Transport", "RTP/AVP/TCP;unicast;interleaved=2-3")
+	if req := l.setup("77"); !strings.HasSuffix(req.URL, "/cam/trackID=1") {
+		t.Errorf("the origin is asked for %s", req.URL)
+	}
+	p.want(200)
+}
