@@ -29,6 +29,7 @@ type credentials struct {
 	users passwordSource
 	hook  hookSource
 	known *verified // tokens and certificates
+	class *unknownClasses
 
 	leave, take *proxy.Taken // of each viewer: the Authorization header is left, or taken
 }
@@ -42,7 +43,7 @@ type tokenSource interface {
 
 // A passwordSource knows names and passwords.
 type passwordSource interface {
-	basic(ctx context.Context, user, password string) (*grant, error)
+	basic(ctx context.Context, l login) (*grant, error)
 	digest(v *proxy.Viewer, now time.Time) (*grant, error)
 	challenges(protocol string, now time.Time, addr netip.Addr) []string
 	run(ctx context.Context)
@@ -61,7 +62,7 @@ func newCredentials(o *Options, log *zap.Logger) (*credentials, error) {
 	if !o.asksCredentials() {
 		return nil, nil
 	}
-	c := &credentials{names: o.tokens(), cookie: o.Cookie, realm: o.Realm, known: newVerified()}
+	c := &credentials{names: o.tokens(), cookie: o.Cookie, realm: o.Realm, known: newVerified(), class: &unknownClasses{classes: o.Classes, log: log}}
 	c.leave = &proxy.Taken{Parameters: c.names, Cookie: o.Cookie}
 	c.take = &proxy.Taken{Parameters: c.names, Cookie: o.Cookie, Authorization: true}
 	if err := errors.Join(c.readKeys(o, log), c.readSources(o, log)); err != nil {

@@ -31,8 +31,8 @@ func (f *fakeTokens) ready() error            { return f.down }
 // it says.
 type fakeUsers struct{ saw string }
 
-func (f *fakeUsers) basic(_ context.Context, user, password string) (*grant, error) {
-	if user != "bob" || password != "secret" {
+func (f *fakeUsers) basic(_ context.Context, l login) (*grant, error) {
+	if l.name != "bob" || l.password != "secret" {
 		return nil, refuse(proxy.Unauthorized, "bad password")
 	}
 	return &grant{subject: "bob"}, nil

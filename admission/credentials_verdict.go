@@ -19,13 +19,14 @@ func (c *credentials) verdict(ctx context.Context, v *proxy.Viewer, s *shown, qu
 	case s.token != "" && t.good(c.token(s.token, now)):
 	case v.Certificate != "" && t.good(c.certificate(v.Certificate, now)):
 	case s.digest && c.users != nil && t.good(c.users.digest(v, now)):
-	case s.basic && c.users != nil && t.good(c.users.basic(ctx, s.user, s.password)):
+	case s.basic && c.users != nil && t.good(c.users.basic(ctx, login{s.user, s.password, v.Addr.Addr()})):
 	case c.hook != nil && t.good(c.hook.ask(ctx, asking(v, s, query))):
 	case t.no == nil:
 		return refuse(proxy.Unauthorized, "no credentials")
 	default:
 		return t.no
 	}
+	c.class.look(t.grant.class, now)
 	v.Subject, v.Class, v.Grant = t.grant.subject, t.grant.class, t.grant
 	if v.Subject == "" && t.grant.max > 0 {
 		v.Subject = nameless(t.grant, v)
@@ -119,7 +120,7 @@ func (c *credentials) certificate(name string, now time.Time) (*grant, error) {
 // asking is the question that a hook is asked, as MediaMTX would.
 func asking(v *proxy.Viewer, s *shown, query string) question {
 	q := question{
-		IP: v.Addr.Addr().String(), UserAgent: v.UserAgent,
+		IP: v.Addr.Addr().String(), UserAgent: v.UserAgent, from: v.Addr.Addr(),
 		User: s.user, Password: s.password, Token: s.token,
 		Action: "read", Protocol: "rtsp", Path: v.Path, Query: query,
 	}

@@ -72,6 +72,7 @@ func TestCredentialsHook(t *testing.T) {
 			t.Fatal(err)
 		}
 		want.IP, want.Action, want.Query, want.UserAgent = "10.1.2.3", "read", query, "player"
+		want.from = v.Addr.Addr()
 		if !slices.Equal(h.saw, []question{want}) {
 			t.Errorf("asked %+v, want %+v", h.saw, want)
 		}

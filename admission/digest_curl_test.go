@@ -68,7 +68,7 @@ func usersCheck(r *http.Request, u *users, v *proxy.Viewer) error {
 	case strings.HasPrefix(v.Authorization, "Digest "):
 		_, err = u.digest(v, time.Now())
 	case basic:
-		_, err = u.basic(r.Context(), name, password)
+		_, err = u.basic(r.Context(), login{name: name, password: password})
 	}
 	if err != nil && proxy.Refused(err).Challenges == nil {
 		proxy.Refused(err).Challenges = u.challenges("http", time.Now(), v.Addr.Addr())

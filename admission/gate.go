@@ -52,7 +52,7 @@ var (
 // all mistakes, each with its flag.
 func New(cfg Config) (*Gate, error) {
 	g := &Gate{o: cfg.Options, log: cfg.Log.Named("admission"), peers: cfg.Peers, streams: newStreams()}
-	g.o.certificates = cfg.Certificates
+	g.o.certificates, g.o.trusted = cfg.Certificates, cfg.Trusted
 	var listErr, credErr error
 	g.lists, listErr = newLists(&g.o, g.log)
 	g.credentials, credErr = newCredentials(&g.o, g.log)

@@ -6,8 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/http"
+	"net/netip"
 	"net/url"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -37,6 +37,8 @@ type question struct {
 	ID        string `json:"id"`
 	Query     string `json:"query"`
 	UserAgent string `json:"userAgent"`
+
+	from netip.Addr // whose question it is; hooks are told all of IP
 }
 
 // texts are all fields but ID, which is another one each time.
@@ -52,32 +54,18 @@ func (q *question) size() int {
 	return n
 }
 
-// sum tells questions apart. What a player of low-latency HLS adds to the query
-// of each playlist (the names that RFC 8216bis §6.2.5 reserves) makes no other
-// question.
+// sum tells questions apart. What players and campaigns add to a query makes no
+// other question, though the hook is told of it.
 func (q *question) sum() [sha256.Size]byte {
 	var room [1024]byte
 	b := room[:0]
 	texts := q.texts()
-	texts[7] = withoutDirectives(q.Query)
+	texts[7] = withoutTracking(q.Query)
 	for _, s := range texts {
 		b = binary.AppendUvarint(b, uint64(len(s)))
 		b = append(b, s...)
 	}
 	return sha256.Sum256(b)
-}
-
-func withoutDirectives(query string) string {
-	if !strings.Contains(query, "_HLS_") {
-		return query
-	}
-	var kept []string
-	for pair := range strings.SplitSeq(query, "&") {
-		if !strings.HasPrefix(pair, "_HLS_") {
-			kept = append(kept, pair)
-		}
-	}
-	return strings.Join(kept, "&")
 }
 
 // shows reports whether the viewer showed any credentials.
@@ -133,8 +121,8 @@ func newHook(o *Options, log *zap.Logger) (*hook, error) {
 	}, nil
 }
 
-// run ends when ctx is done and, at most the hook's timeout later, no question is
-// being asked any more; nobody is to ask after that.
+// run ends when ctx is done and, at most twice the hook's timeout later, no question
+// is being asked any more; nobody is to ask after that.
 func (h *hook) run(ctx context.Context) {
 	if h == nil {
 		return
@@ -155,8 +143,8 @@ func (h *hook) ready() error {
 }
 
 // ask is the hook's verdict, the remembered one if that is fresh. Equal questions
-// are asked once; the asking ends with the hook's timeout, and not with the viewer
-// who happened to be the first. Its errors are *proxy.Refusal.
+// are asked once; the asking ends with the hook's timeout, once there is a place to
+// ask, and not with the viewer who happened to be the first. Its errors are *proxy.Refusal.
 func (h *hook) ask(ctx context.Context, q question) (*grant, error) {
 	if q.size() > maxQuestion {
 		return nil, refuse(proxy.BadRequest, "more than the hook may be asked")
@@ -178,34 +166,52 @@ func (h *hook) askWithOthers(ctx context.Context, sum [sha256.Size]byte, q quest
 	}
 }
 
-// settle asks, unless the answer has come since somebody looked.
+// settle asks, unless the answer has come since somebody looked. It is for all who
+// ask the same, so it ends with none of them.
 func (h *hook) settle(sum [sha256.Size]byte, q *question) *hookAnswer {
 	if a := h.known.get(sum, time.Now()); a != nil {
 		return a
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), h.timeout) // for all who ask the same
-	defer cancel()
-	select {
-	case h.places <- struct{}{}:
-		defer func() { <-h.places }()
-	case <-ctx.Done():
-		return h.without(q, "too much to ask the hook at once")
+	if !h.enter() {
+		return h.without(q, h.health.failing(time.Now()) != nil, "too much to ask the hook at once")
 	}
+	defer func() { <-h.places }()
 	if !h.health.mayAsk(time.Now()) {
-		return h.without(q, "the hook fails, and is not asked for a while")
+		return h.without(q, true, "the hook fails, and is not asked for a while")
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), h.timeout)
+	defer cancel()
 	a, err := h.post(ctx, q)
-	h.health.was(err, time.Now())
+	down := h.health.was(err, q.from, time.Now())
 	if err != nil {
-		return h.without(q, "the hook does not answer")
+		return h.without(q, down || isUnanswered(err), "the hook has no answer")
 	}
 	h.known.add(sum, a)
 	return a
 }
 
-// without is the answer when there is none of the hook.
-func (h *hook) without(q *question, why string) *hookAnswer {
-	if h.open {
+// enter takes a place, and waits for it as long as for an answer: that has its
+// whole time then, and who takes too long is the hook.
+func (h *hook) enter() bool {
+	select {
+	case h.places <- struct{}{}:
+		return true
+	default:
+	}
+	limit := time.NewTimer(h.timeout)
+	defer limit.Stop()
+	select {
+	case h.places <- struct{}{}:
+		return true
+	case <-limit.C:
+		return false
+	}
+}
+
+// without is the answer when there is none of the hook. Viewers come in for it only
+// while the hook is down: an error for one question may be of that viewer's making.
+func (h *hook) without(q *question, down bool, why string) *hookAnswer {
+	if h.open && down {
 		return &hookAnswer{grant: q.grants()}
 	}
 	return &hookAnswer{no: hookRefusal(why)}

@@ -2,6 +2,8 @@ package admission
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -9,8 +11,10 @@ import (
 )
 
 const (
-	// hookFailures in a row stop all questions for hookPause; then one is asked.
+	// hookFailures in a row, without an answer or to hookClients different clients, stop
+	// all questions for hookPause; then one is asked.
 	hookFailures = 5
+	hookClients  = 3
 	hookPause    = 2 * time.Second
 	// hookUnready is how long after the last failure the hook counts as failing.
 	// Without viewers nobody finds out that it is back: who sends them here only
@@ -21,18 +25,22 @@ const (
 )
 
 // hookHealth keeps questions from a hook that fails, and logs when that begins
-// and ends.
+// and ends. One viewer may know a question that makes a hook stumble: errors
+// count only when several clients get them, and else only what no question is to
+// blame for.
 type hookHealth struct {
 	log *zap.Logger
 	url string // for the log
 
-	mu       sync.Mutex
-	row      int       // failures in a row
-	since    time.Time // the first of them
-	last     time.Time // the last of them
-	next     time.Time // nobody asks before, once there are hookFailures
-	told     time.Time // the last line about a failure
-	announce bool      // that it is back
+	mu         sync.Mutex
+	row        int          // failures in a row
+	unanswered int          // how many of them were errUnanswered
+	clients    []netip.Addr // who had them, up to hookClients of them
+	since      time.Time    // the first of them
+	last       time.Time    // the last of them
+	next       time.Time    // nobody asks before, while the hook is down
+	told       time.Time    // the last line about a failure
+	announce   bool         // that it is back
 }
 
 // mayAsk reports whether to ask now, which is then to be done: when the pause is
@@ -40,7 +48,7 @@ type hookHealth struct {
 func (h *hookHealth) mayAsk(now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.row < hookFailures {
+	if !h.down() {
 		return true
 	}
 	if now.Before(h.next) {
@@ -50,16 +58,24 @@ func (h *hookHealth) mayAsk(now time.Time) bool {
 	return true
 }
 
-// was tells how asking went.
-func (h *hookHealth) was(err error, now time.Time) {
+// down needs mu.
+func (h *hookHealth) down() bool {
+	return h.unanswered >= hookFailures || h.row >= hookFailures && len(h.clients) == hookClients
+}
+
+// was tells how asking went on behalf of an address, and reports whether the hook
+// is down.
+func (h *hookHealth) was(err error, from netip.Addr, now time.Time) (down bool) {
 	var begins, ends bool
 	h.mu.Lock()
 	since := h.since
 	if err == nil {
-		ends, h.row, h.announce = h.announce, 0, false
+		ends, h.announce = h.announce, false
+		h.row, h.unanswered, h.clients = 0, 0, h.clients[:0]
 	} else {
-		begins = h.fails(now)
+		begins = h.fails(err, client(from), now)
 	}
+	down = h.down()
 	h.mu.Unlock()
 	switch {
 	case begins:
@@ -67,13 +83,19 @@ func (h *hookHealth) was(err error, now time.Time) {
 	case ends:
 		h.log.Info("the hook answers again", zap.String("url", h.url), zap.Duration("after", now.Sub(since)))
 	}
+	return down
 }
 
-// fails counts a failure, and reports whether it is to be logged. The caller has
-// the lock.
-func (h *hookHealth) fails(now time.Time) bool {
+// fails counts a failure, and reports whether it is to be logged. It needs mu.
+func (h *hookHealth) fails(err error, c netip.Addr, now time.Time) bool {
 	if h.row++; h.row == 1 {
 		h.since = now
+	}
+	if isUnanswered(err) {
+		h.unanswered++
+	}
+	if len(h.clients) < hookClients && !slices.Contains(h.clients, c) {
+		h.clients = append(h.clients, c)
 	}
 	h.last, h.next = now, now.Add(hookPause)
 	if h.announce || !h.told.IsZero() && now.Sub(h.told) < hookTold {
@@ -87,7 +109,7 @@ func (h *hookHealth) fails(now time.Time) bool {
 func (h *hookHealth) failing(now time.Time) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.row < hookFailures || now.Sub(h.last) >= hookUnready {
+	if !h.down() || now.Sub(h.last) >= hookUnready {
 		return nil
 	}
 	return fmt.Errorf("the hook fails since %s", h.since.Format(time.RFC3339))

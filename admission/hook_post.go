@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode"
 
@@ -33,6 +35,13 @@ const (
 	hookSays    = 200
 )
 
+// errUnanswered is wrapped by errors of questions that did not reach the hook, or
+// not in time. All others, a connection that it closes among them, are what it
+// says to this question.
+var errUnanswered = errors.New("unanswered")
+
+func isUnanswered(err error) bool { return errors.Is(err, errUnanswered) }
+
 // post asks. Its errors mean that there is no answer, or none that can be
 // understood, and have neither credentials nor the URL in them.
 func (h *hook) post(ctx context.Context, q *question) (*hookAnswer, error) {
@@ -40,14 +49,22 @@ func (h *hook) post(ctx context.Context, q *question) (*hookAnswer, error) {
 	if err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.url.String(), bytes.NewReader(body))
+	var reached atomic.Bool
+	trace := &httptrace.ClientTrace{
+		GetConn: func(string) { reached.Store(false) }, // also when a kept one turns out dead
+		GotConn: func(httptrace.GotConnInfo) { reached.Store(true) },
+	}
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), http.MethodPost, h.url.String(), bytes.NewReader(body))
 	if err != nil {
 		return nil, withoutURL(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header["Idempotency-Key"] = []string{} // not sent: if an idle connection turns out dead, net/http asks on another
 	res, err := h.client.Do(req)
-	if err != nil {
+	switch {
+	case err != nil && (!reached.Load() || ctx.Err() != nil):
+		return nil, fmt.Errorf("%w: %w", errUnanswered, withoutURL(err))
+	case err != nil:
 		return nil, withoutURL(err)
 	}
 	defer res.Body.Close()

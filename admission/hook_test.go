@@ -207,6 +207,8 @@ func TestHookSum(t *testing.T) {
 	f(question{Query: "t=1&_HLS_msn=4&_HLS_part=2"}, question{Query: "t=1"}, true)
 	f(question{Query: "t=1&_HLS_msn=4"}, question{Query: "t=2&_HLS_msn=4"}, false)
 	f(question{Query: "x_HLS_msn=4"}, question{Query: "x_HLS_msn=5"}, false)
+	f(question{Query: "t=1&CMCD=bl%3D1000"}, question{Query: "CMCD=bl%3D3000&t=1"}, true)
+	f(question{Query: "t=1&CMCD=bl%3D1000"}, question{Query: "t=2&CMCD=bl%3D1000"}, false)
 }
 
 // TestHookKnown: an answer is remembered, and made for one question.
@@ -340,6 +342,39 @@ func TestHookUnreachable(t *testing.T) {
 	if err := open.ready(); err != nil {
 		t.Errorf("open: ready() = %v", err)
 	}
+}
+
+// TestHookBreaksOff: a hook that closes the connection at one question, as one that
+// panics does, has not failed for others, and lets nobody in.
+func TestHookBreaksOff(t *testing.T) {
+	s := newHookServer(t, func(_ http.ResponseWriter, r *http.Request) { panic(http.ErrAbortHandler) })
+	h := theHook(t, s.URL, Options{HookOpen: true}, zap.NewNop())
+	for i := range 2 * hookFailures {
+		_, err := h.ask(t.Context(), question{Path: fmt.Sprint(i)})
+		wantVerdict(t, "a question that breaks the hook", err, proxy.NoVerdict)
+	}
+	if n := s.asked.Load(); n != 2*hookFailures {
+		t.Errorf("hook was asked %d times, want %d", n, 2*hookFailures)
+	}
+}
+
+// TestHookGoes: a hook that has gone, and left connections behind, is down at once.
+func TestHookGoes(t *testing.T) {
+	s := newHookServer(t, hookSaying(http.StatusForbidden))
+	h := theHook(t, s.URL, Options{HookOpen: true}, zap.NewNop())
+	_, err := h.ask(t.Context(), question{Path: "a", User: "x"})
+	wantVerdict(t, "a hook that is there", err, proxy.Forbidden)
+	s.Close()
+	_, err = h.ask(t.Context(), question{Path: "b", User: "x"})
+	wantVerdict(t, "one that has gone", err, "")
+}
+
+// TestHookSlow: with -admission.hook-open who has waited for the whole time-out comes in.
+func TestHookSlow(t *testing.T) {
+	s := newHookServer(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	h := theHook(t, s.URL, Options{HookOpen: true, HookTimeout: 50 * time.Millisecond}, zap.NewNop())
+	_, err := h.ask(t.Context(), question{Path: "a"})
+	wantVerdict(t, "a hook that hangs", err, "")
 }
 
 // BenchmarkHookKnown: a known question takes 2 µs at most.

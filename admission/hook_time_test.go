@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -131,6 +132,83 @@ func TestHookBoundsWhatItKnows(t *testing.T) {
 	}
 }
 
+// TestHookStumbles: a viewer whose questions make the hook fail is refused, with
+// -admission.hook-open, too; all others are asked about. Two are no more than one.
+func TestHookStumbles(t *testing.T) {
+	f := func(clients int, open bool, down bool) {
+		t.Helper()
+		inHookBubble(t, Options{HookOpen: open}, nil, func(t *testing.T, h *timedHook) {
+			h.code.Store(500)
+			want := proxy.NoVerdict
+			for n := range 20 {
+				if down && open && n == hookFailures-1 {
+					want = "" // from now on it is down
+				}
+				_, err := h.ask(t.Context(), question{Path: fmt.Sprint(n), from: addr(n % clients).Addr()})
+				wantVerdict(t, fmt.Sprintf("%d clients, open %v: question %d", clients, open, n), err, want)
+			}
+			if asked := h.asked.Load(); down != (asked == hookFailures) || !down && asked != 20 {
+				t.Errorf("%d clients: hook was asked %d times", clients, asked)
+			}
+			if err := h.ready(); (err != nil) != (down && !open) {
+				t.Errorf("%d clients, open %v: ready() = %v", clients, open, err)
+			}
+			h.code.Store(403)
+			_, err := h.ask(t.Context(), question{Path: "a", User: "ann", from: addr(9).Addr()})
+			switch {
+			case !down:
+				wantVerdict(t, "somebody else", err, proxy.Forbidden)
+			case open:
+				wantVerdict(t, "somebody else", err, "")
+			default:
+				wantVerdict(t, "somebody else", err, proxy.NoVerdict)
+			}
+		})
+	}
+	for _, open := range []bool{false, true} {
+		f(1, open, false)
+		f(hookClients-1, open, false)
+		f(hookClients, open, true)
+		f(20, open, true)
+	}
+}
+
+// TestHookStumblesOften: failures that others' answers interrupt are no row.
+func TestHookStumblesOften(t *testing.T) {
+	inHookBubble(t, Options{HookOpen: true}, nil, func(t *testing.T, h *timedHook) {
+		for n := range 20 {
+			want := proxy.NoVerdict
+			if h.code.Store(500); n%3 == 2 {
+				h.code.Store(200)
+				want = ""
+			}
+			h.wantAsked(t, question{Path: fmt.Sprint(n), from: addr(n).Addr()}, int64(n+1), want)
+		}
+	})
+}
+
+// TestHookPlaces: who finds no place comes in only if the hook is down. Who waits
+// for one has the whole time for his answer after that.
+func TestHookPlaces(t *testing.T) {
+	inHookBubble(t, Options{HookOpen: true, HookTimeout: time.Second}, nil, func(t *testing.T, h *timedHook) {
+		h.code.Store(200)
+		for range hookPlaces {
+			h.places <- struct{}{}
+		}
+		h.wantAsked(t, question{Path: "a"}, 0, proxy.NoVerdict)
+		go func() { time.Sleep(h.timeout - 1); <-h.places }()
+		h.wantAsked(t, question{Path: "b"}, 1, "")
+		for range hookFailures {
+			h.health.was(errUnanswered, netip.Addr{}, time.Now().Add(h.timeout))
+		}
+		h.places <- struct{}{}
+		h.wantAsked(t, question{Path: "c"}, 1, "")
+		for range hookPlaces {
+			<-h.places
+		}
+	})
+}
+
 // TestHookFails: after five failures in a row nobody is asked for two seconds,
 // then one is; the log has one line when it begins and one when it is over.
 func TestHookFails(t *testing.T) {
@@ -140,7 +218,7 @@ func TestHookFails(t *testing.T) {
 			t.Helper()
 			for range times {
 				n++
-				_, err := h.ask(t.Context(), question{Path: fmt.Sprint(n)})
+				_, err := h.ask(t.Context(), question{Path: fmt.Sprint(n), from: addr(n).Addr()})
 				wantVerdict(t, fmt.Sprint("question ", n), err, reason)
 			}
 			if got := h.asked.Load(); got != want {
@@ -219,7 +297,7 @@ func TestHookTriesOne(t *testing.T) {
 	h := hookHealth{log: zap.NewNop()}
 	now := time.Now()
 	for range hookFailures {
-		h.was(errors.New("reset"), now)
+		h.was(errUnanswered, netip.Addr{}, now)
 	}
 	asked := 0
 	for range 100 {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -23,7 +24,8 @@ type Options struct {
 	// Assume is what somebody is taken to need of whom nothing is known yet.
 	Assume proxy.BitRate // default 2Mbit/s
 	// Classes give the share of Viewers and Bandwidth, in percent, that each class may
-	// fill: "gold=100,silver=85". Who has none of them is in the lowest.
+	// fill: "gold=100,silver=85". Who has none of them is in the lowest; credentials that
+	// name another are told of in the log, once a minute.
 	Classes Classes
 	// Window is how long a viewer over HTTP is one after it was last seen. Less
 	// than the length of two segments counts a viewer more than once.
@@ -49,7 +51,7 @@ type Options struct {
 	// Users is a file of names and passwords, Realm what viewers are told that they are for.
 	Users, Realm string
 	// Hook is the URL that is asked with MediaMTX's fields, HookTimeout how long it may
-	// take, HookOpen whether viewers come in when it fails.
+	// take, HookOpen whether viewers come in while it is down.
 	Hook        string
 	HookTimeout time.Duration
 	HookOpen    bool
@@ -68,7 +70,8 @@ type Options struct {
 	Pace  proxy.BitRate
 	Burst proxy.Bytes // default 8MiB
 
-	certificates bool // Config.Certificates
+	certificates bool           // Config.Certificates
+	trusted      []netip.Prefix // Config.Trusted
 }
 
 // Flags declares the gate's flags.
@@ -83,7 +86,7 @@ func Flags(fs *flag.FlagSet) *Options {
 	fs.Var(&o.Bandwidth, "admission.bandwidth", "`rate` that all viewers together may need, as 8Gbit/s; more than the network has makes all of them stutter; 0 for no limit")
 	o.Assume = 2e6
 	fs.Var(&o.Assume, "admission.assume", "`rate` that a viewer counts with -admission.bandwidth for whose stream says nothing and was not measured yet, for ten seconds; too little lets in too many at once")
-	fs.Var(&o.Classes, "admission.class", "`classes` of viewers and the share of -admission.viewers, .per-stream and .bandwidth that each may fill, in percent, rounded up, as gold=100,silver=85,bronze=70; credentials name the class, who has none is in the lowest")
+	fs.Var(&o.Classes, "admission.class", "`classes` of viewers and the share of -admission.viewers, .per-stream and .bandwidth that each may fill, in percent, rounded up, as gold=100,silver=85,bronze=70; credentials name the class, who has none or one that is not here is in the lowest, the latter with a warning in the log")
 	fs.DurationVar(&o.Window, "admission.window", 30*time.Second, "how long a viewer over HTTP counts after its last request; less than two segments counts one viewer twice, much keeps places of those who have gone")
 	fs.IntVar(&o.Connections, "admission.connections", 0, "how many connections there may be at once; 0 for no limit")
 	fs.IntVar(&o.ClientConnections, "admission.client-connections", 0, "how many connections one address (one /64 of IPv6) may have; browsers take six each; 0 for no limit")
@@ -102,7 +105,7 @@ func Flags(fs *flag.FlagSet) *Options {
 	fs.StringVar(&o.Realm, "admission.realm", "Weir", "`name` under which viewers are asked for a password; htdigest lines are made for one")
 	fs.StringVar(&o.Hook, "admission.hook", "", "`URL` that is asked by POST, with the fields that MediaMTX sends, whether a viewer may come in: 2xx is yes")
 	fs.DurationVar(&o.HookTimeout, "admission.hook-timeout", 2*time.Second, "how long -admission.hook may take; much makes viewers wait when it hangs")
-	fs.BoolVar(&o.HookOpen, "admission.hook-open", false, "let viewers in while -admission.hook does not answer")
+	fs.BoolVar(&o.HookOpen, "admission.hook-open", false, "let viewers in while -admission.hook is down: cannot be reached, takes too long, or fails for several viewers in a row; an error to one question refuses its viewer in any case")
 	fs.Var(&o.Tokens, "admission.tokens", "`names` of URL parameters that carry a token, which never go upstream; token and jwt if none are given")
 	fs.StringVar(&o.Carry, "admission.carry", "cookie", "`cookie|query|off`: how the token in the URL of a playlist or page comes with the segments: query writes it into the URIs of HLS playlists, for players without cookies and pages of other hosts")
 	fs.StringVar(&o.Cookie, "admission.cookie", "weir-token", "`name` of the cookie that carries a token")

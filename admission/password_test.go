@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -63,10 +64,15 @@ func (h *slowHash) cost() int { return 1 }
 // asked is what verify says, later.
 type asked chan error
 
+// ask is asked by the nth viewer, from the nth address.
 func ask(ctx context.Context, p *passwords, n int, password string, h passwordHash) asked {
+	return askAs(ctx, p, login{fmt.Sprint("name", n), password, addr(n).Addr()}, h)
+}
+
+func askAs(ctx context.Context, p *passwords, l login, h passwordHash) asked {
 	a := make(asked, 1)
 	go func() {
-		right, err := p.verify(ctx, fmt.Sprint("name", n), password, h)
+		right, err := p.verify(ctx, l, h)
 		if err == nil && !right {
 			err = refuse(proxy.Unauthorized, "")
 		}
@@ -75,11 +81,25 @@ func ask(ctx context.Context, p *passwords, n int, password string, h passwordHa
 	return a
 }
 
+// queued is how many wait, in all; -1 if those of each client do not make that.
+func (h *hashing) queued() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := 0
+	for _, each := range h.each {
+		n += each
+	}
+	if n != h.waiting || len(h.each) > h.waiting {
+		return -1
+	}
+	return n
+}
+
 // TestPasswordTurns: hashes are computed a few at a time, 64 wait, and more are
 // told to come again.
 func TestPasswordTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, h := newPasswords(newHashing()), newSlowHash("sesame")
+		p, h := newPasswords(newHashing(nil)), newSlowHash("sesame")
 		slots := cap(p.turns.slots)
 		var in []asked
 		for n := range slots + maxWaiting {
@@ -90,7 +110,7 @@ func TestPasswordTurns(t *testing.T) {
 		if r.Reason != proxy.TooFast || r.RetryAfter < time.Second || r.RetryAfter > 5*time.Second {
 			t.Errorf("one too many: %v after %v", r, r.RetryAfter)
 		}
-		if right, err := p.verify(t.Context(), "dee", "x", digestHash{"", md5Hex("x")}); !right || err != nil {
+		if right, err := p.verify(t.Context(), login{name: "dee", password: "x"}, digestHash{"", md5Hex("x")}); !right || err != nil {
 			t.Errorf("htdigest while all wait: %v, %v", right, err)
 		}
 		close(h.end)
@@ -102,7 +122,7 @@ func TestPasswordTurns(t *testing.T) {
 		if got := int(h.max.Load()); got != slots {
 			t.Errorf("%d at once, want %d", got, slots)
 		}
-		if n := p.turns.waiting.Load(); n != 0 || len(p.turns.slots) != 0 {
+		if n := p.turns.queued(); n != 0 || len(p.turns.slots) != 0 {
 			t.Errorf("%d waiting and %d at work in the end", n, len(p.turns.slots))
 		}
 	})
@@ -112,7 +132,7 @@ func TestPasswordTurns(t *testing.T) {
 // nobody waits for longer than maxWait.
 func TestPasswordWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, h := newPasswords(newHashing()), newSlowHash("sesame")
+		p, h := newPasswords(newHashing(nil)), newSlowHash("sesame")
 		var first []asked
 		for n := range cap(p.turns.slots) {
 			first = append(first, ask(t.Context(), p, n, "sesame", h))
@@ -128,7 +148,7 @@ func TestPasswordWaits(t *testing.T) {
 			t.Errorf("who has gone: %v", r)
 		}
 		synctest.Wait()
-		if n := p.turns.waiting.Load(); n != 1 || len(same) != 0 {
+		if n := p.turns.queued(); n != 1 || len(same) != 0 {
 			t.Errorf("%d waiting, want the one who wanted the same", n)
 		}
 		begun := time.Now()
@@ -153,11 +173,104 @@ func TestPasswordWaits(t *testing.T) {
 	})
 }
 
+// TestPasswordCrowd: a hundred wrong passwords from one client keep nobody else's
+// right one from being verified: but a few of them are refused at once.
+func TestPasswordCrowd(t *testing.T) {
+	f := func(clients int, from func(n int) netip.Addr, waiting int) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			p, h := newPasswords(newHashing([]netip.Prefix{netip.MustParsePrefix("192.0.2.7/32")})), newSlowHash("sesame")
+			wrong := make([]asked, 100)
+			for n := range wrong {
+				wrong[n] = askAs(t.Context(), p, login{"ann", fmt.Sprint("guess", n), from(n)}, h)
+				synctest.Wait()
+			}
+			if n := p.turns.queued(); n != waiting {
+				t.Errorf("%d clients: %d wait, want %d", clients, n, waiting)
+			}
+			ann := askAs(t.Context(), p, login{"ann", "sesame", netip.MustParseAddr("198.51.100.1")}, h)
+			synctest.Wait()
+			close(h.end)
+			if err := <-ann; (err == nil) != (waiting < maxWaiting) {
+				t.Errorf("%d clients: the right one: %v", clients, err)
+			}
+			busy := 0
+			for _, a := range wrong {
+				if r := proxy.Refused(<-a); r.Reason == proxy.TooFast && r.RetryAfter >= time.Second {
+					busy++
+				} else if r.Reason != proxy.Unauthorized {
+					t.Error(r)
+				}
+			}
+			if want := len(wrong) - cap(p.turns.slots) - waiting; busy != want {
+				t.Errorf("%d clients: %d were refused unseen, want %d", clients, busy, want)
+			}
+			if n := p.turns.queued(); n != 0 {
+				t.Errorf("%d wait in the end", n)
+			}
+		})
+	}
+	f(1, func(int) netip.Addr { return netip.MustParseAddr("192.0.2.1") }, maxWaitingEach)
+	f(2, func(n int) netip.Addr { return addr(n % 2).Addr() }, 2*maxWaitingEach)
+	f(1, func(n int) netip.Addr { return netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 15: byte(n)}) }, maxWaitingEach)
+	f(1, func(int) netip.Addr { return netip.MustParseAddr("192.0.2.7") }, maxWaiting) // a balancer: it is many
+}
+
+// TestPasswordOfAnotherCrowd: who asks for the same as a client of whom too many
+// wait already is not refused with him.
+func TestPasswordOfAnotherCrowd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, h := newPasswords(newHashing(nil)), newSlowHash("sesame")
+		id := p.id("ann", "sesame")
+		full := make(chan struct{})
+		crowd := p.same.DoChan(string(id[:]), func() (any, error) { <-full; return false, crowdedError{addr(1).Addr()} })
+		mate := askAs(t.Context(), p, login{"ann", "sesame", addr(1).Addr()}, h)
+		ann := askAs(t.Context(), p, login{"ann", "sesame", addr(2).Addr()}, h)
+		synctest.Wait()
+		close(full)
+		<-crowd
+		close(h.end)
+		if err := <-ann; err != nil {
+			t.Error(err)
+		}
+		if r := proxy.Refused(<-mate); r.Reason != proxy.TooFast {
+			t.Errorf("who is one of them: %v", r)
+		}
+	})
+}
+
+// TestPasswordKeepsComing: who comes again in time is verified once an hour, whatever
+// others try meanwhile; who stays away is verified anew.
+func TestPasswordKeepsComing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPasswords(newHashing(nil))
+		var hashes atomic.Int32
+		f := func(want int32) {
+			t.Helper()
+			right, err := p.verify(t.Context(), login{"ann", "sesame", addr(1).Addr()}, countedHash{&hashes, "sesame", 1})
+			if n := hashes.Load(); !right || err != nil || n != want {
+				t.Errorf("%v, %v after %d hashes, want %d", right, err, n, want)
+			}
+		}
+		f(1)
+		for range knownLongest/time.Minute - 1 {
+			time.Sleep(time.Minute)
+			f(1)
+		}
+		time.Sleep(time.Minute - time.Nanosecond)
+		f(1)
+		time.Sleep(time.Nanosecond)
+		f(2)
+		time.Sleep(knownRight)
+		f(3)
+	})
+}
+
 // TestPasswordLeft: who goes while his password is computed is not waited for, and
 // what comes out is remembered.
 func TestPasswordLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, h := newPasswords(newHashing()), newSlowHash("sesame")
+		p, h := newPasswords(newHashing(nil)), newSlowHash("sesame")
 		ctx, cancel := context.WithCancel(t.Context())
 		a := ask(ctx, p, 1, "sesame", h)
 		<-h.began
@@ -177,7 +290,7 @@ func TestPasswordLeft(t *testing.T) {
 func TestPasswordOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, password := range []string{"sesame", "wrong"} {
-			p, h := newPasswords(newHashing()), newSlowHash("sesame")
+			p, h := newPasswords(newHashing(nil)), newSlowHash("sesame")
 			var all []asked
 			for range 500 {
 				all = append(all, ask(t.Context(), p, 1, password, h))
@@ -198,7 +311,7 @@ func TestPasswordOnce(t *testing.T) {
 
 // TestPasswordBusyRace mixes everything; the race detector looks on.
 func TestPasswordBusyRace(t *testing.T) {
-	p := newPasswords(newHashing())
+	p := newPasswords(newHashing(nil))
 	var hashes atomic.Int32
 	var wg sync.WaitGroup
 	for n := range 8 {
@@ -208,7 +321,7 @@ func TestPasswordBusyRace(t *testing.T) {
 				if (n+i)%7 == 0 {
 					cancel()
 				}
-				right, err := p.verify(ctx, fmt.Sprint(i/3), "sesame", countedHash{&hashes, "sesame", 1})
+				right, err := p.verify(ctx, login{fmt.Sprint(i / 3), "sesame", addr(n).Addr()}, countedHash{&hashes, "sesame", 1})
 				if err == nil && !right {
 					t.Error("a right password is wrong")
 				}
@@ -236,7 +349,7 @@ func TestPasswordKnown(t *testing.T) {
 	if right, ok := k.get(id(-1), now.Add(knownRight-1)); !right || !ok {
 		t.Error("wrong passwords have pushed a right one out")
 	}
-	if _, ok := k.get(id(-1), now.Add(knownRight)); ok {
+	if _, ok := k.get(id(-1), now.Add(2*knownRight-1)); ok {
 		t.Error("known for too long")
 	}
 	if n := k.len(); n != maxKnownPasswords+1 {

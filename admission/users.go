@@ -3,6 +3,7 @@ package admission
 import (
 	"context"
 	"fmt"
+	"hash/maphash"
 	"net/netip"
 	"time"
 
@@ -17,6 +18,7 @@ type users struct {
 	realm  string
 	file   *file[*userList]
 	nonces nonces
+	seed   maphash.Seed // of this process: what strangers are compared with is the same in all readings
 }
 
 // newUsers reads the file, and starts nothing; changed is called after the file
@@ -25,14 +27,14 @@ func newUsers(o *Options, changed func(), log *zap.Logger) (*users, error) {
 	if o.Users == "" {
 		return nil, nil
 	}
-	turns := newHashing() // one for all readings: they share the CPUs
+	turns := newHashing(o.trusted) // one for all readings: they share the CPUs
 	parse := func(text []byte) (*userList, error) { return parseUsers(text, o.Realm, o.Classes, turns) }
 	f, err := readFile("admission.users", o.Users, parse, log)
 	if err != nil {
 		return nil, err
 	}
 	f.changed = changed
-	return &users{realm: o.Realm, file: f, nonces: newNonces()}, nil
+	return &users{realm: o.Realm, file: f, nonces: newNonces(), seed: maphash.MakeSeed()}, nil
 }
 
 // run reads the file again when it changes, until ctx is done.
@@ -42,19 +44,19 @@ func (u *users) run(ctx context.Context) {
 	}
 }
 
-// basic verifies a name and a password, which may wait for others. A name that is
-// not there costs as much as a wrong password. Errors are *proxy.Refusal:
-// Unauthorized, or TooFast if there are too many to verify.
-func (u *users) basic(ctx context.Context, name, password string) (*grant, error) {
-	if len(name) > maxUserName || len(password) > maxPassword {
+// basic verifies a name and a password, which may wait for others. What a wrong
+// password costs says nothing of whether its name is there: see strangers. Errors
+// are *proxy.Refusal: Unauthorized, or TooFast if there are too many to verify.
+func (u *users) basic(ctx context.Context, l login) (*grant, error) {
+	if len(l.name) > maxUserName || len(l.password) > maxPassword {
 		return nil, refuse(proxy.Unauthorized, "name or password too long")
 	}
 	list := u.file.get()
-	who, hash := list.byName[name], list.nobody
+	who, hash := list.byName[l.name], list.stranger(maphash.String(u.seed, l.name))
 	if who != nil {
 		hash = who.hash
 	}
-	right, err := list.passwords.verify(ctx, name, password, hash)
+	right, err := list.passwords.verify(ctx, l, hash)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math/bits"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -19,9 +21,9 @@ const maxUserName = 255
 // reading knows nothing of passwords that the last one took.
 type userList struct {
 	byName    map[string]*user
-	nobody    passwordHash // what passwords of names that are not there are compared with
-	anyDigest bool         // somebody can use Digest
-	allDigest bool         // everybody can
+	strangers []passwordHash // what passwords of names that are not there are compared with: a hash for each user, the cheap ones first
+	anyDigest bool           // somebody can use Digest
+	allDigest bool           // everybody can
 	passwords *passwords
 }
 
@@ -41,7 +43,6 @@ type user struct {
 func parseUsers(text []byte, realm string, classes Classes, turns *hashing) (*userList, error) {
 	l := &userList{byName: map[string]*user{}, allDigest: true, passwords: newPasswords(turns)}
 	r := userReader{realm, classes}
-	var dearest passwordHash
 	n := 0
 	for line := range strings.Lines(string(text)) {
 		n++
@@ -58,15 +59,23 @@ func parseUsers(text []byte, realm string, classes Classes, turns *hashing) (*us
 		l.byName[name] = u
 		l.anyDigest = l.anyDigest || u.ha1 != ""
 		l.allDigest = l.allDigest && u.ha1 != ""
-		if dearest == nil || u.hash.cost() > dearest.cost() {
-			dearest = u.hash
-		}
+		l.strangers = append(l.strangers, nobodys{u.hash})
 	}
-	if dearest == nil {
+	if l.strangers == nil {
 		return nil, errors.New("there is nobody in it")
 	}
-	l.nobody = nobodys{dearest}
+	slices.SortStableFunc(l.strangers, func(a, b passwordHash) int { return a.cost() - b.cost() })
 	return l, nil
+}
+
+// stranger is the hash for a name that is not there, which n stands for: each is
+// compared as one of the users is, as many with each kind of hash as there are users
+// who have it. With one kind for all of them, the dearest say, names with others
+// would tell by their time that they exist. When the file is read anew few change
+// their kind, as users do.
+func (l *userList) stranger(n uint64) passwordHash {
+	i, _ := bits.Mul64(n, uint64(len(l.strangers)))
+	return l.strangers[i]
 }
 
 // A userReader reads lines.

@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -10,7 +11,7 @@ func TestUsersGrants(t *testing.T) {
 	hash := strings.TrimPrefix(bcryptLine(t, "x", "x"), "x:")
 	f := func(options string, want grant) {
 		t.Helper()
-		l, err := parseUsers([]byte("# of us\r\n\r\nann:"+hash+options+"\r\n"), "Weir", nil, newHashing())
+		l, err := parseUsers([]byte("# of us\r\n\r\nann:"+hash+options+"\r\n"), "Weir", nil, newHashing(nil))
 		if err != nil {
 			t.Errorf("%q: %v", options, err)
 			return
@@ -34,7 +35,7 @@ func TestUsersMistakes(t *testing.T) {
 	ha1 := md5Hex("swordfish")
 	f := func(line, want string) {
 		t.Helper()
-		_, err := parseUsers([]byte("# one\n\n"+htdigestLine("eve", "x")+"\n"+line), "Weir", Classes{{"gold", 100}}, newHashing())
+		_, err := parseUsers([]byte("# one\n\n"+htdigestLine("eve", "x")+"\n"+line), "Weir", Classes{{"gold", 100}}, newHashing(nil))
 		if err == nil || !strings.HasPrefix(err.Error(), "line 4: ") || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want line 4 and %q", line, err, want)
 			return
@@ -97,7 +98,7 @@ func TestUsersMistakes(t *testing.T) {
 		argon("v=19$m=64,t=2,p=2$"+s, "in base64 without =")
 	}
 	for _, text := range []string{"", "# nobody\n", "\n\n"} {
-		if _, err := parseUsers([]byte(text), "Weir", nil, newHashing()); err == nil || err.Error() != "there is nobody in it" {
+		if _, err := parseUsers([]byte(text), "Weir", nil, newHashing(nil)); err == nil || err.Error() != "there is nobody in it" {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
@@ -106,27 +107,30 @@ func TestUsersMistakes(t *testing.T) {
 // TestUsersRealm: realms may have blanks and colons, as long as they are ours.
 func TestUsersRealm(t *testing.T) {
 	for _, realm := range []string{"", "A B", "a:b", "$2y$"} {
-		l, err := parseUsers([]byte("ann:"+realm+":"+md5Hex("ann:"+realm+":x")+" max=1"), realm, nil, newHashing())
+		l, err := parseUsers([]byte("ann:"+realm+":"+md5Hex("ann:"+realm+":x")+" max=1"), realm, nil, newHashing(nil))
 		if err != nil || l.byName["ann"].ha1 == "" || l.byName["ann"].grant.max != 1 {
 			t.Errorf("%q: %v", realm, err)
 		}
 	}
 }
 
-// TestUsersDearest: nobody's hash is of the dearest kind in the file.
-func TestUsersDearest(t *testing.T) {
-	f := func(want any, lines ...string) {
+// TestUsersStrangersKinds: there is a hash for each user, the cheap ones first.
+func TestUsersStrangersKinds(t *testing.T) {
+	f := func(want string, lines ...string) {
 		t.Helper()
-		if got := usersOf(t, lines...).file.get().nobody.(nobodys).passwordHash; reflect.TypeOf(got) != reflect.TypeOf(want) {
-			t.Errorf("%T, want %T", got, want)
+		var kinds []string
+		for _, h := range usersOf(t, lines...).file.get().strangers {
+			kinds = append(kinds, strings.TrimPrefix(fmt.Sprintf("%T", h.(nobodys).passwordHash), "*"))
+		}
+		if got := strings.Join(kinds, " "); got != want {
+			t.Errorf("%s, want %s", got, want)
 		}
 	}
 	digest, bcrypt := htdigestLine("dee", "x"), bcryptLine(t, "bea", "x")
-	f(digestHash{}, digest)
-	f(&bcryptHash{}, digest, bcrypt)
-	f(&bcryptHash{}, bcrypt, digest)
-	f(&bcryptHash{}, argonLine("ada", "x"), digest, bcrypt)
-	f(&argonHash{}, "big:$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHQ$c3dvcmRmaXNoc3dvcmRmaXNo", digest, bcrypt)
+	f("admission.digestHash", digest)
+	f("admission.digestHash admission.bcryptHash", bcrypt, digest)
+	f("admission.digestHash admission.argonHash admission.bcryptHash", bcrypt, argonLine("ada", "x"), digest)
+	f("admission.digestHash admission.bcryptHash admission.argonHash", "big:$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHQ$c3dvcmRmaXNoc3dvcmRmaXNo", digest, bcrypt)
 }
 
 func FuzzUsersFile(f *testing.F) {
@@ -134,7 +138,7 @@ func FuzzUsersFile(f *testing.F) {
 	f.Add("# x\n\nbob:$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\tpath=/a%20b")
 	f.Add(argonLine("ada", "x") + "\r\n")
 	f.Add("ann:Lake:0123456789abcdef0123456789abcdef")
-	turns := newHashing()
+	turns := newHashing(nil)
 	f.Fuzz(func(t *testing.T, text string) {
 		l, err := parseUsers([]byte(text), "Weir", nil, turns)
 		if err != nil {

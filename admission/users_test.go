@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"hash/maphash"
 	"os"
 	"path/filepath"
 	"strings"
@@ -77,7 +78,7 @@ func TestUsersBasic(t *testing.T) {
 	f := func(name, password string, in bool) {
 		t.Helper()
 		for range 2 { // computed, and remembered
-			g, err := u.basic(t.Context(), name, password)
+			g, err := u.basic(t.Context(), login{name: name, password: password})
 			switch {
 			case in && (err != nil || g.subject != name):
 				t.Errorf("%s %.20q: %v, %v", name, password, g, err)
@@ -120,7 +121,7 @@ func (h countedHash) matches(password string) bool { h.n.Add(1); return password
 func (h countedHash) cost() int                    { return h.weight }
 
 // TestUsersCost: a name that is not there costs as many hashes as a wrong
-// password, of the dearest kind there is, the first time and when it is known.
+// password, the first time and when it is known.
 func TestUsersCost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var cheap, dear atomic.Int32
@@ -128,12 +129,12 @@ func TestUsersCost(t *testing.T) {
 		l := u.file.get()
 		l.byName["ann"].hash = countedHash{&dear, "sesame", 100}
 		l.byName["bob"] = &user{grant: &grant{subject: "bob"}, hash: countedHash{&cheap, "sesame", 10}}
-		l.nobody = nobodys{countedHash{&dear, "sesame", 100}}
+		l.strangers = []passwordHash{nobodys{countedHash{&dear, "sesame", 100}}}
 		f := func(name, password string, wantDear, wantCheap int32) {
 			t.Helper()
 			dear.Store(0)
 			cheap.Store(0)
-			if g, err := u.basic(t.Context(), name, password); (err == nil) != (password == "sesame" && name != "eve") {
+			if g, err := u.basic(t.Context(), login{name: name, password: password}); (err == nil) != (password == "sesame" && name != "eve") {
 				t.Errorf("%s %s: %v, %v", name, password, g, err)
 			}
 			if dear.Load() != wantDear || cheap.Load() != wantCheap {
@@ -156,9 +157,52 @@ func TestUsersCost(t *testing.T) {
 		f("bob", "sesame", 0, 1)
 		time.Sleep(knownRight - 1)
 		f("ann", "sesame", 0, 0)
-		time.Sleep(time.Nanosecond)
+		time.Sleep(knownRight)
 		f("ann", "sesame", 1, 0)
 	})
+}
+
+// TestUsersStrangers: names that are not there are compared with the kinds of hashes
+// that there are, as often as these are there, and always with the same; also when
+// the file has been read anew.
+func TestUsersStrangers(t *testing.T) {
+	var lines []string
+	for n := range 60 {
+		lines = append(lines, htdigestLine(fmt.Sprint("dee", n), "x"))
+	}
+	for n := range 40 {
+		lines = append(lines, bcryptLine(t, fmt.Sprint("bea", n), "x"))
+	}
+	u := usersOf(t, lines...)
+	kind := func(name string) int { return u.file.get().stranger(maphash.String(u.seed, name)).cost() }
+	const names = 10000
+	digests, kinds := 0, make([]int, names)
+	for n := range names {
+		if kinds[n] = kind(fmt.Sprint("name", n)); kinds[n] == 0 {
+			digests++
+		}
+	}
+	if digests < names*55/100 || digests > names*65/100 {
+		t.Errorf("%d of %d strangers are as users of Digest, of whom there are 60 %%", digests, names)
+	}
+	writeUsers(t, u.file.name, lines[1:]...)
+	if err := u.file.read(); err != nil {
+		t.Fatal(err)
+	}
+	changed := 0
+	for n := range names {
+		if kind(fmt.Sprint("name", n)) != kinds[n] {
+			changed++
+		}
+	}
+	if changed > names*2/100 {
+		t.Errorf("%d of %d strangers have become others with one user", changed, names)
+	}
+	for n := range 100 {
+		if _, err := u.basic(t.Context(), login{name: fmt.Sprint("name", n), password: "x"}); reason(err) != proxy.Unauthorized {
+			t.Errorf("a stranger with somebody's password: %v", err)
+		}
+	}
 }
 
 func TestUsersChallenges(t *testing.T) {
@@ -210,7 +254,7 @@ func TestUsersReread(t *testing.T) {
 		go func() { u.run(ctx); close(done) }()
 		f := func(name, password string, in bool) {
 			t.Helper()
-			if _, err := u.basic(ctx, name, password); (err == nil) != in {
+			if _, err := u.basic(ctx, login{name: name, password: password}); (err == nil) != in {
 				t.Errorf("%s %s: %v", name, password, err)
 			}
 		}
@@ -257,14 +301,14 @@ func TestUsersRereadMeanwhile(t *testing.T) {
 		slow := newSlowHash("old")
 		u.file.get().byName["ann"].hash = slow
 		early := make(chan error)
-		go func() { _, err := u.basic(t.Context(), "ann", "old"); early <- err }()
+		go func() { _, err := u.basic(t.Context(), login{name: "ann", password: "old"}); early <- err }()
 		<-slow.began
 		writeUsers(t, name, bcryptLine(t, "ann", "newer"), "")
 		if err := u.file.read(); err != nil {
 			t.Fatal(err)
 		}
 		late := make(chan error)
-		go func() { _, err := u.basic(t.Context(), "ann", "old"); late <- err }()
+		go func() { _, err := u.basic(t.Context(), login{name: "ann", password: "old"}); late <- err }()
 		synctest.Wait()
 		close(slow.end)
 		if err := <-early; err != nil {
@@ -273,7 +317,7 @@ func TestUsersRereadMeanwhile(t *testing.T) {
 		if err := <-late; err == nil {
 			t.Error("the old password is good after it was withdrawn")
 		}
-		if _, err := u.basic(t.Context(), "ann", "old"); err == nil {
+		if _, err := u.basic(t.Context(), login{name: "ann", password: "old"}); err == nil {
 			t.Error("and is remembered")
 		}
 	})
@@ -284,7 +328,7 @@ func BenchmarkBasicKnown(b *testing.B) {
 	u := usersOf(b, bcryptLine(b, "ann", "correct horse battery staple"))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := u.basic(b.Context(), "ann", "correct horse battery staple"); err != nil {
+		if _, err := u.basic(b.Context(), login{name: "ann", password: "correct horse battery staple"}); err != nil {
 			b.Fatal(err)
 		}
 	}

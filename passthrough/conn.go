@@ -120,6 +120,7 @@ func (c *conn) read(ctx context.Context) error {
 		m, err := c.in.Next()
 		switch {
 		case errors.Is(err, wire.ErrMalformed):
+			c.offend()
 			code, phrase := wire.Code(err)
 			c.write((&wire.Response{Code: code, Phrase: phrase}).Append(nil))
 			return err
@@ -159,10 +160,16 @@ func (c *conn) request(ctx context.Context, req *wire.Request) error {
 	refusal := proxy.Refused(err)
 	c.refuse(ex, refusal)
 	if refusal.Reason == proxy.BadRequest {
+		c.offend()
 		return err
 	}
 	return nil
 }
+
+// offend tells the gate of what nobody can make sense of. It has looked at
+// credentials before the first rung, and is not asked again here: a connection has
+// one stream.
+func (c *conn) offend() { c.r.env.Gate.Offend(c.rc.Viewer.Addr.Addr(), proxy.BadRequest) }
 
 // refuse answers a request that no origin answers.
 func (c *conn) refuse(ex *exchange, r *proxy.Refusal) {

@@ -16,6 +16,7 @@ import (
 func TestRelayMalformed(t *testing.T) {
 	fake := newFake(t)
 	e := newEdge(t, quick, fake.url())
+	offences := 0
 	f := func(what, header string, want int) {
 		t.Helper()
 		p, l := staged(e, fake, "/cam", overTCP)
@@ -30,6 +31,9 @@ func TestRelayMalformed(t *testing.T) {
 		}
 		l.reply(req, 200, "")
 		l.wantEnd()
+		if offences++; e.gate.Count().Offences != offences {
+			t.Errorf("%s: %d offences, want %d", what, e.gate.Count().Offences, offences)
+		}
 	}
 	f("two lengths", "Content-Length: 2\r\nContent-Length: 3\r\n", 400)
 	f("two equal lengths", "Content-Length: 2\r\nContent-Length: 2\r\n", 400)
@@ -50,6 +54,9 @@ func TestRelayNoSequence(t *testing.T) {
 		t.Errorf("answered %d", res.Code)
 	}
 	p.wantEnd()
+	if n := e.gate.Count().Offences; n != 1 {
+		t.Errorf("%d offences, want 1", n)
+	}
 }
 
 // TestRelayLoop: an edge in front of itself notices it before it dials again.

@@ -52,6 +52,7 @@ type conn struct {
 	in      *wire.Reader    // the reading goroutine's, like all in this block
 	pending []byte          // of the request that gortsplib is reading
 	viewer  *proxy.Viewer   // as the gate has checked him last; of the present path
+	guesses int             // requests that were refused for what they show, up to maxGuesses
 
 	// request is the one being answered, and feed what it is about if it is
 	// DESCRIBE or SETUP. Set before gortsplib sees the request; gortsplib reads

@@ -15,6 +15,11 @@ import (
 // a connection has one rung, and players dial again.
 var errMoved = errors.New("path belongs to another rung")
 
+// maxGuesses is how many requests of a connection may be refused for what they show
+// or for how they are written: players try a handful of credentials, as they may
+// before the first rung, and not for ever.
+const maxGuesses = 8
+
 // Read gives gortsplib one request after another. It reads more strictly than
 // gortsplib does, asks the gate about every path, and waits for feeds here,
 // where nobody else is held up: gortsplib's sessions share a goroutine.
@@ -34,6 +39,7 @@ func (c *conn) next() error {
 	switch {
 	case errors.Is(err, wire.ErrMalformed):
 		c.log.Debug("malformed request", zap.Error(err))
+		c.offend()
 		code, phrase := wire.Code(err)
 		c.answer(&wire.Response{Code: code, Phrase: phrase})
 		return err
@@ -50,18 +56,35 @@ func (c *conn) next() error {
 			c.log.Debug("connection closed", zap.Error(err))
 			return io.EOF
 		}
-		c.answer(c.refuse(req, proxy.Refused(err)))
-		return nil
+		return c.refused(req, proxy.Refused(err))
 	}
 	c.viewer.Taken.StripRequest(req)
 	c.pending = forGortsplib(req).Append(nil)
 	return nil
 }
 
+// refused answers, and ends the connection of a viewer who goes on guessing.
+func (c *conn) refused(req *wire.Request, r *proxy.Refusal) error {
+	c.answer(c.refuse(req, r))
+	switch r.Reason {
+	case proxy.Unauthorized, proxy.Forbidden, proxy.BadRequest:
+		c.guesses++
+	}
+	if c.guesses < maxGuesses {
+		return nil
+	}
+	c.log.Debug("connection closed", zap.String("error", "too many requests were refused"))
+	return io.EOF
+}
+
+// offend tells the gate of what nobody can make sense of.
+func (c *conn) offend() { c.s.env.Gate.Offend(c.viewer.Addr.Addr(), proxy.BadRequest) }
+
 // vet asks the gate about a path it has not been asked about, and finds the feed
 // of a DESCRIBE or SETUP.
 func (c *conn) vet(req *wire.Request) error {
 	if req.Header.Get("CSeq") == "" {
+		c.offend()
 		return &proxy.Refusal{Reason: proxy.BadRequest}
 	}
 	if req.Header.Count("Require")+req.Header.Count("Proxy-Require") > 0 {
@@ -79,6 +102,7 @@ func (c *conn) vet(req *wire.Request) error {
 	}
 	v, err := c.Viewer.Asking(req)
 	if err != nil {
+		c.offend()
 		return err
 	}
 	if v.Path != c.viewer.Path {

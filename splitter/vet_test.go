@@ -3,6 +3,7 @@ package splitter
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -126,6 +127,74 @@ func TestGateIsAskedAboutEachPath(t *testing.T) {
 	if res := d.answers(1)[0]; res.Code != 403 || res.Header.Get("CSeq") != "6" || d.gate.Count().Checks != 2 {
 		t.Errorf("a third path: asked %d times, answered %d", d.gate.Count().Checks, res.Code)
 	}
+}
+
+// Who guesses credentials is answered eight times, the last time included, and then
+// his connection ends; so does that of who sends what cannot be read.
+func TestGuessesAreCounted(t *testing.T) {
+	f := func(reason proxy.Reason, code int, url string, want int) {
+		t.Helper()
+		var requests []string
+		for n := range 100 {
+			requests = append(requests, ask("DESCRIBE", url, fmt.Sprint("CSeq: ", n), fmt.Sprint("Authorization: Basic ", n)))
+		}
+		d := newDoor(t, append([]string{ask("OPTIONS", cam, "CSeq: 1")}, requests...)...)
+		d.client.(*net.TCPConn).CloseWrite() //nolint:errcheck // the reads say it
+		d.gate.RefuseCheck = &proxy.Refusal{Reason: reason}
+		d.passes()
+		if _, err := d.Read(make([]byte, 100)); err != io.EOF {
+			t.Errorf("%s: %v", reason, err)
+		}
+		d.client.SetReadDeadline(time.Now().Add(2 * time.Second)) //nolint:errcheck // the reads say it
+		r := wire.NewReader(bufio.NewReader(d.client))
+		for n := range want {
+			m, err := r.Next()
+			if res, ok := m.(*wire.Response); !ok || res.Code != code || res.Header.Get("CSeq") != fmt.Sprint(n) {
+				t.Fatalf("%s: request %d was answered %+v, %v", reason, n, m, err)
+			}
+		}
+		d.Close()
+		if m, err := r.Next(); err == nil {
+			t.Errorf("%s: more than %d answers: %+v", reason, want, m)
+		}
+	}
+	f(proxy.Unauthorized, 401, "rtsp://edge/other", maxGuesses)
+	f(proxy.Forbidden, 403, "rtsp://edge/other", maxGuesses)
+	f("", 400, "rtsp://edge/../other", maxGuesses)
+}
+
+// Who is refused because there is no room has guessed nothing.
+func TestBusyIsNoGuess(t *testing.T) {
+	requests := []string{ask("OPTIONS", cam, "CSeq: 1")}
+	for range 3 * maxGuesses {
+		requests = append(requests, ask("DESCRIBE", "rtsp://edge/other", "CSeq: 2"))
+	}
+	d := newDoor(t, append(requests, ask("PLAY", cam, "CSeq: 3"))...)
+	d.gate.RefuseCheck = &proxy.Refusal{Reason: proxy.TooFast}
+	d.passes()
+	if req := d.passes(); req.Method != "PLAY" {
+		t.Errorf("passes %s", req.Method)
+	}
+}
+
+// What cannot be read is an offence, as it is to the front; what is refused is not.
+func TestOffences(t *testing.T) {
+	f := func(request string, want int) {
+		t.Helper()
+		d := newDoor(t, ask("OPTIONS", cam, "CSeq: 1"), request, ask("PLAY", cam, "CSeq: 99"))
+		d.gate.RefuseCheck = &proxy.Refusal{Reason: proxy.Unauthorized}
+		d.passes()
+		d.Read(make([]byte, 100)) //nolint:errcheck // the next request, or an end
+		if n := d.gate.Count().Offences; n != want {
+			t.Errorf("%q: %d offences, want %d", request, n, want)
+		}
+	}
+	f("nonsense\r\n\r\n", 1)
+	f(ask("DESCRIBE", cam), 1)
+	f(ask("DESCRIBE", "rtsp://edge/../cam", "CSeq: 2"), 1)
+	f(ask("DESCRIBE", "rtsp://edge/other", "CSeq: 2"), 0) // the gate knows
+	f(ask("DESCRIBE", cam, "CSeq: 2", "Require: x"), 0)
+	f(ask("PLAY", cam, "CSeq: 2", "Session: 1"), 0)
 }
 
 // What breaks the protocol is answered and ends the connection.

@@ -44,7 +44,16 @@ func demo(ctx context.Context, in invocation) error {
 	if c.front.RTSP == "" || d.viewers < 0 {
 		return errors.New("the demo needs -rtsp, and 0 or more -viewers")
 	}
+	if d.viewers > 0 && asksCredentials(c) {
+		return errors.New("the demo's own viewers have no credentials: with -admission.keys, .jwt, .users or -tls.client-ca it needs -viewers 0")
+	}
 	return d.run(ctx, c, in)
+}
+
+// asksCredentials reports whether everybody needs some to come in. A hook may let in
+// those who have none.
+func asksCredentials(c *config) bool {
+	return c.gate.Hook == "" && c.gate.Keys+c.gate.JWT+c.gate.Users+c.front.ClientCA != ""
 }
 
 // A demonstration is one run of the demo.
