@@ -54,6 +54,7 @@ type Splitter struct {
 	met     *metrics
 	udp     *udpSockets // nil: off
 	workers []*worker
+	batches sync.Pool // of *batch, for start bursts
 	scratch sync.Pool // of *[]byte with room for a burst and a packet, for mapped viewers
 	conns   *connQueue
 	start   chan *feed // to Run, whose context feeds live in
@@ -80,6 +81,7 @@ func New(o Options, env proxy.Env) (*Splitter, error) {
 	}
 	s := &Splitter{opt: o, env: env, log: env.Log.Named("splitter"), conns: newConnQueue(), start: make(chan *feed),
 		workers: newWorkers(runtime.GOMAXPROCS(0)), feeds: map[string]*feed{}, ports: map[string]*session{}, owners: map[string]*conn{}}
+	s.batches.New = func() any { return newBatch(s.udp) }
 	s.scratch.New = func() any { b := make([]byte, 0, maxBurst+64<<10); return &b }
 	s.verdicts, _ = lru.New[string, verdict](rememberPaths) // errs on a size below 1 only
 	if o.UDP != "" {

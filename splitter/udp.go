@@ -122,7 +122,11 @@ func (u *udpTarget) begin(o *opening) {
 // pace owns the cursor until it has caught up; it ends with rest at the latest.
 func (u *udpTarget) pace(s *session, tracks []trackOpening, stop <-chan struct{}) {
 	defer s.conn.release()
-	b := newBatch(s.conn.s.udp)
+	b := s.conn.s.batches.Get().(*batch)
+	defer func() {
+		b.send() // reports, if it was stopped at once: what comes next is another's
+		s.conn.s.batches.Put(b)
+	}()
 	for i, t := range tracks {
 		if u.rtcp[i] != nil && t.report != nil {
 			b.report(t.report, u.rtcp[i])
@@ -169,7 +173,8 @@ func (u *udpTarget) bye(byes [][]byte) {
 	if u.s == nil {
 		return
 	}
-	b := newBatch(u.s.conn.s.udp)
+	b := u.s.conn.s.batches.Get().(*batch)
+	defer u.s.conn.s.batches.Put(b)
 	for i, to := range u.rtcp {
 		if to != nil {
 			b.report(byes[i], to)
