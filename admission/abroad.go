@@ -63,6 +63,7 @@ const (
 	gaugeVersion = 1
 	gaugeHead    = 1 + 8 + 4 + 8
 	gaugeCount   = 1 + 8 + 4
+	gaugeCounts  = (maxGauge - gaugeHead) / gaugeCount
 )
 
 // gauge is what this edge tells. boot tells it from others.
@@ -73,27 +74,41 @@ func (l *ledger) gauge(boot uint64) []byte {
 	b = binary.BigEndian.AppendUint64(b, boot)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(l.places)))
 	b = binary.BigEndian.AppendUint64(b, uint64(max(l.need, l.egress)))
-	type one struct {
-		of      byte
-		name    string
-		viewers int
-	}
-	var all []one
+	top := make([]tellable, 0, gaugeCounts)
 	if l.o.PerStream > 0 {
 		for name, s := range l.streams {
-			all = append(all, one{ofStream, name, s.viewers})
+			top = among(top, tellable{ofStream, name, s.viewers})
 		}
 	}
 	for name, n := range l.subjects {
-		all = append(all, one{ofSubject, name, n})
+		top = among(top, tellable{ofSubject, name, n})
 	}
-	slices.SortFunc(all, func(a, b one) int { return cmp.Compare(b.viewers, a.viewers) })
-	for _, c := range all[:min(len(all), (maxGauge-gaugeHead)/gaugeCount)] {
+	for _, c := range top {
 		b = append(b, c.of)
 		b = binary.BigEndian.AppendUint64(b, hash(c.name))
 		b = binary.BigEndian.AppendUint32(b, uint32(c.viewers))
 	}
 	return b
+}
+
+// tellable is a count that may go into a gauge.
+type tellable struct {
+	of      byte
+	name    string
+	viewers int
+}
+
+// among puts a count among the largest, which are sorted, if it is one of them.
+// Most are not, and cost a comparison: the ledger is locked meanwhile.
+func among(top []tellable, c tellable) []tellable {
+	if n := len(top); n == cap(top) {
+		if c.viewers <= top[n-1].viewers {
+			return top
+		}
+		top = top[:n-1]
+	}
+	at, _ := slices.BinarySearchFunc(top, c, func(a, b tellable) int { return cmp.Compare(b.viewers, a.viewers) })
+	return slices.Insert(top, at, c)
 }
 
 // add takes another edge's gauge; what it cannot read, and its own, it leaves

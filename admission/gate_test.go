@@ -271,3 +271,62 @@ func TestOptionsTakeNoPlace(t *testing.T) {
 		}
 	}
 }
+
+// TestErrorsTakeNoPlace: who asks for what is not there is a viewer while he asks,
+// and no longer.
+func TestErrorsTakeNoPlace(t *testing.T) {
+	g := gateOf(t, "-admission.viewers=1")
+	admit := func(path string, n int) proxy.Ticket {
+		t.Helper()
+		ticket, err := g.admit(viewer("http", path, n))
+		if err != nil {
+			t.Fatalf("%s for %d: %v", path, n, err)
+		}
+		return ticket
+	}
+	full := func(what string) {
+		t.Helper()
+		if _, err := g.admit(viewer("http", "/other/index.m3u8", 99)); reason(err) != proxy.Full {
+			t.Errorf("%s: %v, want full", what, err)
+		}
+	}
+	for n := range 5 {
+		ticket := admit(fmt.Sprintf("/none%d/x.ts", n), 1)
+		full("while it is asked for")
+		ticket.Failed()
+		ticket.Close()
+	}
+	failed, other := admit("/none/x.ts", 1), admit("/none/y.ts", 1)
+	failed.Failed()
+	failed.Close()
+	full("another request is open")
+	other.Failed()
+	other.Close()
+
+	// One good answer makes a viewer, whatever comes before and after it, and whichever ends first.
+	good, bad := admit("/cam/a.ts", 1), admit("/cam/b.ts", 1)
+	bad.Failed()
+	good.Close()
+	bad.Close()
+	full("one of two was answered")
+	bad = admit("/cam/c.ts", 1)
+	bad.Failed()
+	bad.Close()
+	full("a viewer has got an error")
+}
+
+// among keeps the largest, whatever comes in which order.
+func TestAmong(t *testing.T) {
+	top := make([]tellable, 0, 5)
+	for i := range 100 {
+		top = among(top, tellable{viewers: i * 37 % 100})
+	}
+	for i, c := range top {
+		if c.viewers != 99-i {
+			t.Errorf("number %d has %d viewers, want %d", i, c.viewers, 99-i)
+		}
+	}
+	if len(top) != 5 {
+		t.Errorf("%d are kept, want 5", len(top))
+	}
+}

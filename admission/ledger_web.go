@@ -20,7 +20,16 @@ func (l *ledger) rest(p *place) {
 	if p.gone || p.open == 0 {
 		return
 	}
+	if p.failed > 0 { // this one or another that is open: which, makes no difference in the end
+		p.failed--
+	} else {
+		p.kept = true
+	}
 	if p.open--; p.open > 0 {
+		return
+	}
+	if !p.kept { // who asks for what is not there takes no place from others
+		l.remove(p)
 		return
 	}
 	if p.single { // it is over, or paused: the next one may be slower

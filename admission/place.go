@@ -21,6 +21,8 @@ type place struct {
 	vague      bool          // which is not known, but what others need, or assumed
 	meter      meter
 	open       int       // requests over HTTP being answered
+	failed     int       // of them, with an error
+	kept       bool      // one was answered well
 	seen       time.Time // when the last of them ended
 	prev, next *place    // of the ledger's list of idle ones, the one seen last first; nil while requests are open
 	index      int       // in the ledger's places
@@ -54,8 +56,15 @@ func (p *place) Declare(rate proxy.BitRate) error { return p.ledger.declare(p, r
 // Sent implements proxy.Ticket.
 func (p *place) Sent(n int) { p.sent.Add(int64(n)) }
 
+// Failed implements proxy.Ticket.
+func (p *place) Failed() {
+	p.ledger.mu.Lock()
+	defer p.ledger.mu.Unlock()
+	p.failed++
+}
+
 // Close implements proxy.Ticket. A session has gone then; a viewer over HTTP is
-// one for a while longer.
+// one for a while longer, if he ever got an answer that was no error.
 func (p *place) Close() {
 	if p.key != (webKey{}) {
 		p.ledger.rest(p)
@@ -69,4 +78,5 @@ type free struct{}
 
 func (free) Declare(proxy.BitRate) error { return nil }
 func (free) Sent(int)                    {}
+func (free) Failed()                     {}
 func (free) Close()                      {}

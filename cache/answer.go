@@ -175,6 +175,9 @@ func (v *visit) header(m *meta, b *body, now time.Time) {
 	default:
 		met.hits.inc()
 	}
+	if b.code >= http.StatusBadRequest {
+		v.ticket.Failed()
+	}
 	h := v.w.Header()
 	v.c.fields(h, m)
 	age := m.age(now)

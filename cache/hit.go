@@ -34,6 +34,7 @@ type hand struct {
 	bufs   [maxHitChunks][]byte
 	held   []*chunk
 	size   int64 // what it counts for in Cache.handed
+	failed bool  // the answer is an error
 }
 
 func newHands(c *Cache) *sync.Pool {
@@ -61,6 +62,7 @@ func (c *Cache) Hit(p *proxy.Plain) *proxy.Hit {
 		h.release()
 		return nil
 	}
+	h.failed = m.Status >= http.StatusBadRequest
 	c.use(o, m, now)
 	c.met.hits.inc()
 	age := m.age(now)
@@ -184,6 +186,9 @@ func (h *hand) admitted(v *proxy.Viewer) bool {
 // done is the Hit's Done.
 func (h *hand) done(n int64) {
 	h.ticket.Sent(int(n))
+	if h.failed {
+		h.ticket.Failed()
+	}
 	h.ticket.Close()
 	h.cache.met.fromRAM.add(n)
 	h.release()

@@ -23,7 +23,7 @@ func (v *visit) pass(reason string, given *http.Response) {
 	v.status = report{fwd: reason}
 	v.c.met.passed.inc()
 	ctx := context.WithValue(v.req.Context(), passingKey{}, &passing{v, given})
-	v.c.forward.Serve(v.w, v.req.WithContext(ctx), v.ticket.Sent)
+	v.c.forward.Serve(v.w, v.req.WithContext(ctx), v.ticket)
 }
 
 // A passage is the upstream of what passes. It sees all answers: to unsafe
@@ -111,6 +111,7 @@ func (v *visit) looped() bool {
 	if !forward.Looped(v.req.Header, v.c.id) {
 		return false
 	}
+	v.ticket.Failed()
 	(&proxy.Refusal{Reason: proxy.Loop}).WriteHTTP(v.w)
 	return true
 }

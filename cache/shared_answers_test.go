@@ -261,3 +261,52 @@ func TestSliceAfterTheEnd(t *testing.T) {
 		p.close()
 	}
 }
+
+// The gate hears of errors, however they are answered.
+func TestGateHearsOfErrors(t *testing.T) {
+	gate := &proxytest.Gate{}
+	r := newRig(t, func(w http.ResponseWriter, req *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		switch req.URL.Path {
+		case "/none.ts":
+			w.WriteHeader(http.StatusNotFound)
+		case "/private.ts":
+			w.Header().Set("Cache-Control", "private")
+			w.WriteHeader(http.StatusForbidden)
+		default:
+			io.WriteString(w, "body") //nolint:errcheck // the edge sees it
+		}
+	})
+	r.env.Gate = gate
+	f := func(want int, do func()) {
+		t.Helper()
+		before := len(gate.Tickets())
+		do()
+		for _, ticket := range gate.Tickets()[before:] {
+			proxytest.Eventually(t, 5*time.Second, "the ticket is closed", func() bool { return ticket.Closes() == 1 })
+			if n := ticket.Failures(); min(n, 1) != want {
+				t.Errorf("%s failed %d times, want %d", ticket.Viewer.Path, n, want)
+			}
+		}
+	}
+	get := func(path string, fields ...string) func() { return func() { r.get(path, fields...) } }
+	hit := func(path string) func() {
+		return func() {
+			h := r.Hit(&proxy.Plain{Path: path, Viewer: &proxy.Viewer{Protocol: "http", Path: path}})
+			if h == nil {
+				t.Fatalf("%s is not at hand", path)
+			}
+			h.Done(0)
+		}
+	}
+	f(0, get("/a.ts"))
+	f(0, get("/a.ts"))
+	f(0, hit("/a.ts"))
+	f(1, get("/a.ts", "Range", "bytes=100-"))
+	f(1, get("/none.ts"))
+	f(1, get("/none.ts"))
+	f(1, hit("/none.ts"))
+	f(1, get("/private.ts"))
+	f(1, get("/private.ts"))
+	f(1, get("/b.ts", "Cache-Control", "only-if-cached"))
+}

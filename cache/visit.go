@@ -247,12 +247,14 @@ func (v *visit) fail(err error) {
 	if v.req.Context().Err() != nil {
 		panic(http.ErrAbortHandler) // the viewer has gone
 	}
+	v.ticket.Failed()
 	v.cors()
 	v.w.Header()["Cache-Status"] = v.status.append(nil, v.c.id, 0)
 	proxy.Refused(err).WriteHTTP(v.w)
 }
 
 func (v *visit) refuse(code int, text string) {
+	v.ticket.Failed()
 	v.cors()
 	v.w.Header()["Cache-Status"] = v.status.append(nil, v.c.id, 0)
 	http.Error(v.w, text, code)

@@ -16,5 +16,5 @@ func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	defer ticket.Close()
-	r.forward.Serve(w, req, ticket.Sent)
+	r.forward.Serve(w, req, ticket)
 }

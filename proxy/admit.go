@@ -31,6 +31,7 @@ type Admitter interface {
 type Ticket interface {
 	Declare(BitRate) error // what the viewer is going to need, 0 if that is not known; over RTSP right after Admit. Refused: not enough bandwidth
 	Sent(n int)            // bytes that went to the viewer
+	Failed()               // an HTTP request was answered by an error (400 and above): that alone makes nobody a viewer. Before Close
 	Close()                // gives the place back; by each who was given it, once
 }
 
@@ -182,6 +183,7 @@ type openTicket struct{}
 
 func (openTicket) Declare(BitRate) error { return nil }
 func (openTicket) Sent(int)              {}
+func (openTicket) Failed()               {}
 func (openTicket) Close()                {}
 
 type viewerKey struct{}

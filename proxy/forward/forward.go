@@ -82,17 +82,29 @@ func New(opts Options) *Handler {
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	h.Serve(w, req, func(int) {})
+	h.Serve(w, req, nobody{})
 }
 
+// A Tally is told what becomes of a request; a proxy.Ticket is one.
+type Tally interface {
+	Sent(n int) // bytes of the body, as they go to the viewer
+	Failed()    // the answer is an error
+}
+
+type nobody struct{}
+
+func (nobody) Sent(int) {}
+func (nobody) Failed()  {}
+
 // Serve forwards a request whose context may carry a viewer (proxy.ViewerFrom);
-// sent is told of the body's bytes as they go to the viewer, those of an
-// upgraded connection included. An answer that breaks off ends in a panic with
+// t is told of the body's bytes as they go to the viewer, those of an
+// upgraded connection included, and of errors. An answer that breaks off ends in a panic with
 // http.ErrAbortHandler, which the viewer sees as an error.
-func (h *Handler) Serve(w http.ResponseWriter, req *http.Request, sent func(n int)) {
+func (h *Handler) Serve(w http.ResponseWriter, req *http.Request, t Tally) {
 	if Looped(req.Header, h.id) {
 		// Not 502 or 503: an edge that gets those asks the next origin, which
 		// would send the request round once more.
+		t.Failed()
 		http.Error(w, "Loop Detected", http.StatusLoopDetected)
 		return
 	}
@@ -101,7 +113,7 @@ func (h *Handler) Serve(w http.ResponseWriter, req *http.Request, sent func(n in
 		return
 	}
 	rc := http.NewResponseController(w)
-	a := &answer{ResponseWriter: w, rc: rc, lag: h.lag, sent: sent, multiplexed: req.ProtoMajor > 1}
+	a := &answer{ResponseWriter: w, rc: rc, lag: h.lag, tally: t, multiplexed: req.ProtoMajor > 1}
 	if req.ContentLength != 0 {
 		// The origin may answer while it reads. HTTP/2 has no need of this.
 		_ = rc.EnableFullDuplex()

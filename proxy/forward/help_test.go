@@ -79,13 +79,19 @@ func startEdge(t testing.TB, f *forward.Handler, http2 bool) *edge {
 	t.Helper()
 	sent := make(chan int, 100)
 	e := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		n := 0
-		defer func() { sent <- n }()
-		f.Serve(w, r, func(m int) { n += m })
+		n := tally(0)
+		defer func() { sent <- int(n) }()
+		f.Serve(w, r, &n)
 	}), http2)
 	e.sent = sent
 	return e
 }
+
+// tally counts what was sent.
+type tally int
+
+func (n *tally) Sent(m int) { *n += tally(m) }
+func (n *tally) Failed()    {}
 
 func serve(t testing.TB, h http.Handler, http2 bool) *edge {
 	t.Helper()

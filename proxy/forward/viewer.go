@@ -14,7 +14,7 @@ type answer struct {
 	http.ResponseWriter
 	rc          *http.ResponseController
 	lag         time.Duration
-	sent        func(n int)
+	tally       Tally
 	multiplexed bool // HTTP/2: a deadline ends the stream even between writes
 	begun       bool // the final header is there
 }
@@ -33,6 +33,9 @@ func (a *answer) WriteHeader(code int) {
 			h["Content-Type"] = nil
 		}
 	}
+	if code >= http.StatusBadRequest {
+		a.tally.Failed()
+	}
 	a.ResponseWriter.WriteHeader(code)
 }
 
@@ -42,7 +45,7 @@ func (a *answer) Write(b []byte) (int, error) {
 	defer a.disarm()
 	n, err := a.ResponseWriter.Write(b)
 	if n > 0 {
-		a.sent(n)
+		a.tally.Sent(n)
 	}
 	if err == nil {
 		_ = a.rc.Flush() // what went wrong is said by the next write
@@ -76,16 +79,16 @@ func (a *answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	// Only what is there already: at the end of what the viewer says, net/http's
 	// reader would cancel the request, and with it the other half.
 	early := io.LimitReader(buf.Reader, int64(buf.Reader.Buffered()))
-	return &tunnel{Conn: c, r: io.MultiReader(early, c), lag: a.lag, sent: a.sent}, buf, nil
+	return &tunnel{Conn: c, r: io.MultiReader(early, c), lag: a.lag, tally: a.tally}, buf, nil
 }
 
 // A tunnel is a viewer's connection after an upgrade. It may be silent for ever,
 // but takes what it is sent.
 type tunnel struct {
 	net.Conn
-	r    io.Reader // has what the viewer sent too early
-	lag  time.Duration
-	sent func(n int)
+	r     io.Reader // has what the viewer sent too early
+	lag   time.Duration
+	tally Tally
 }
 
 func (t *tunnel) Read(b []byte) (int, error) { return t.r.Read(b) }
@@ -96,7 +99,7 @@ func (t *tunnel) Write(b []byte) (int, error) {
 	}
 	n, err := t.Conn.Write(b)
 	if n > 0 {
-		t.sent(n)
+		t.tally.Sent(n)
 	}
 	return n, err
 }

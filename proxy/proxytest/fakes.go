@@ -140,6 +140,7 @@ type Ticket struct {
 	gate     *Gate // its mu guards the rest
 	declared []proxy.BitRate
 	sent     int
+	failures int
 	closes   int
 }
 
@@ -155,6 +156,13 @@ func (t *Ticket) Bytes() int {
 	t.gate.mu.Lock()
 	defer t.gate.mu.Unlock()
 	return t.sent
+}
+
+// Failures is how often Failed was called.
+func (t *Ticket) Failures() int {
+	t.gate.mu.Lock()
+	defer t.gate.mu.Unlock()
+	return t.failures
 }
 
 // Closes is how often the ticket was closed.
@@ -177,6 +185,13 @@ func (t *Ticket) Sent(n int) {
 	t.gate.mu.Lock()
 	defer t.gate.mu.Unlock()
 	t.sent += n
+}
+
+// Failed implements proxy.Ticket.
+func (t *Ticket) Failed() {
+	t.gate.mu.Lock()
+	defer t.gate.mu.Unlock()
+	t.failures++
 }
 
 // Close implements proxy.Ticket.
