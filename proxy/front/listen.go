@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -224,8 +226,12 @@ type conn struct {
 	before []byte   // what was read already; for the goroutine that reads
 	leave  func()
 
-	moved  atomic.Uint64 // bytes in both directions
-	closed atomic.Bool
+	moved   atomic.Uint64 // bytes in both directions
+	written atomic.Int64  // to the viewer
+	closed  atomic.Bool
+
+	lagMu sync.Mutex
+	lag   lag
 }
 
 // RemoteAddr implements net.Conn.
@@ -248,8 +254,17 @@ func (c *conn) Write(b []byte) (int, error) {
 		c.l.log.Debug("bad request", zap.Stringer("viewer", c.from), zap.ByteString("said", said))
 		c.l.gate.Offend(address(c.from).Addr(), proxy.BadRequest)
 	}
+	if c.gaveUp() {
+		return 0, os.ErrDeadlineExceeded
+	}
 	n, err := c.Conn.Write(b)
 	c.sent(n)
+	for c.goesOn(err) {
+		var m int
+		m, err = c.Conn.Write(b[n:])
+		c.sent(m)
+		n += m
+	}
 	return n, err
 }
 
@@ -257,7 +272,38 @@ func (c *conn) Write(b []byte) (int, error) {
 func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 	n, err := io.Copy(c.Conn, r) // by TCPConn's own ReadFrom
 	c.sent(int(n))
+	for ofFile(r) && c.goesOn(err) {
+		var m int64
+		m, err = io.Copy(c.Conn, r)
+		c.sent(int(m))
+		n += m
+	}
 	return n, err
+}
+
+// ofFile reports whether what was not sent of r can still be read from it, because
+// the kernel reads it itself.
+func ofFile(r io.Reader) bool {
+	l, ok := r.(*io.LimitedReader)
+	if !ok {
+		return false
+	}
+	_, ok = l.R.(*os.File)
+	return ok
+}
+
+// SetWriteDeadline implements net.Conn. A viewer over HTTP who still takes what he
+// was sent before has that much time again.
+func (c *conn) SetWriteDeadline(t time.Time) error {
+	c.lagMu.Lock()
+	defer c.lagMu.Unlock()
+	c.lag.set(t)
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// SetDeadline implements net.Conn.
+func (c *conn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
 // CloseWrite is what net/http looks for so that an answer to a request of which
@@ -272,6 +318,7 @@ func (c *conn) CloseWrite() error {
 func (c *conn) sent(n int) {
 	c.l.out.Add(uint64(n))
 	c.moved.Add(uint64(n))
+	c.written.Add(int64(n))
 }
 
 // Close may be called more than once.

@@ -60,6 +60,7 @@ func (c *quickConn) answer(b []byte) (n int, err error) {
 func (c *quickConn) write(h *proxy.Hit) (err error) {
 	c.vec = append(append(c.vec[:0], h.Header), h.Body...)
 	c.out = c.vec
+	var taken progress
 	sent, more := int64(-len(h.Header)), true
 	for more {
 		c.limitStall()
@@ -67,7 +68,7 @@ func (c *quickConn) write(h *proxy.Hit) (err error) {
 		n, err = c.out.WriteTo(c.Conn)
 		c.sent(int(n))
 		sent += n
-		more = n >= minTaken && errors.Is(err, os.ErrDeadlineExceeded)
+		more = errors.Is(err, os.ErrDeadlineExceeded) && (n >= minTaken || taken.made(c.tcp, c.written.Load()))
 	}
 	h.Done(max(sent, 0))
 	c.answered = time.Now()
