@@ -47,6 +47,7 @@ func TestPlayers(t *testing.T) {
 // TestPlayerSurvivesOutage: the source is away for a second and a half, and
 // GStreamer over UDP goes on as if nothing had been.
 func TestPlayerSurvivesOutage(t *testing.T) {
+	t.Parallel()
 	n, origin := startEdge(t)
 	url := "rtsp://" + n.front.RTSPAddr().String() + demoPath
 	out := gstreamer(t, url, "udp", startFor+playFor, func() {
