@@ -141,12 +141,7 @@ listen rtsp
 
 // startWeir builds Weir and runs it until the benchmark ends.
 func startWeir(b *testing.B, origin string) *relay {
-	binary := filepath.Join(b.TempDir(), "weir")
-	build := exec.Command("go", "build", "-trimpath", "-o", binary, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		b.Fatalf("go build: %v\n%s", err, out)
-	}
+	binary := buildWeir(b)
 	addr := proxytest.ClosedAddr(b)
 	return startRelay(b, "weir", addr, exec.Command(binary, "-mode", "passthrough", "-origin", "rtsp://"+origin,
 		"-rtsp", addr, "-http", "", "-admin", "127.0.0.1:0", "-log.level", "warn"))
@@ -172,7 +167,7 @@ func startRelay(b *testing.B, name, addr string, cmd *exec.Cmd) *relay {
 	return &relay{name: name, addr: addr, pid: cmd.Process.Pid}
 }
 
-// TestRelayHelper is no test but the source or the viewers of BenchmarkRelayTCP:
+// TestRelayHelper is no test but the source or the viewers of BenchmarkRelayTCP, or what BenchmarkSplit needs:
 // each is a process of its own, so that the relay's CPU time is the relay's.
 func TestRelayHelper(t *testing.T) {
 	var err error
@@ -181,8 +176,12 @@ func TestRelayHelper(t *testing.T) {
 		err = sourceMain(os.Stdin, os.Stdout)
 	case "viewers":
 		err = loadMain(os.Getenv("RELAY_URL"), relayViewers, os.Stdin, os.Stdout)
+	case "sinks":
+		err = sinksMain(splitViewers, os.Stdin, os.Stdout)
+	case "bare":
+		err = bareMain(os.Getenv("BARE_TRANSPORT"), os.Getenv("BARE_TO"), splitViewers, os.Stdin, os.Stdout)
 	default:
-		t.Skip("only BenchmarkRelayTCP has a use for it")
+		t.Skip("only BenchmarkRelayTCP and BenchmarkSplit have a use for it")
 	}
 	if err != nil {
 		t.Fatal(err)
