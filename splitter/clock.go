@@ -9,8 +9,9 @@ import (
 )
 
 // settleTime is how long a feed waits for the origin's sender reports before it
-// makes its own from the times of arrival. A feed never changes over later.
-const settleTime = time.Second
+// makes its own from the times of arrival. A feed never changes over later. The
+// first viewer is to have reports within a second of PLAY.
+const settleTime = 900 * time.Millisecond
 
 // plausible bounds how far apart the origin's reports may put two tracks that
 // arrive together; cameras with a broken clock put them hours apart.
@@ -31,6 +32,8 @@ type track struct {
 
 	srTime time.Time // the origin's last report in this life; zero for none
 	srRTP  uint32    // as the origin numbers
+	srNew  bool      // not looked at since it came
+	late   lateness
 }
 
 func newTrack(rate int) *track {
@@ -72,7 +75,12 @@ type mediaClock struct {
 	arrival time.Time // of the present life's first packet; zero before it
 	media   time.Time // its media time
 	settled bool      // reports may go out
+	theirs  bool      // media time is the origin's
 	lives   int
+
+	shift   time.Duration // media time minus the origin's clock, in the present life
+	shifted int           // the life that shift is of
+	ties    [8]tie        // newest first
 }
 
 // source tells that another life of the source begins.
@@ -80,7 +88,8 @@ func (c *mediaClock) source() {
 	c.arrival = time.Time{}
 	for _, t := range c.tracks {
 		t.begun = false
-		t.srTime = time.Time{}
+		t.srTime, t.srNew = time.Time{}, false
+		t.late = lateness{}
 	}
 }
 
@@ -147,7 +156,7 @@ func (c *mediaClock) settle(now time.Time) bool {
 	late := c.lives > 1 || now.Sub(c.arrival) >= settleTime
 	if c.lives == 1 && c.reported(late) {
 		c.adopt()
-		c.settled = true
+		c.settled, c.theirs, c.shifted = true, true, 1
 	}
 	c.settled = c.settled || late
 	return c.settled
@@ -191,9 +200,47 @@ func (c *mediaClock) adopt() {
 	}
 }
 
+// A tie is media time minus the wall clock's, as reports have it from a moment on.
+type tie struct {
+	since time.Time // zero for none
+	off   time.Duration
+}
+
+// tie relates media time to the wall clock for the reports until the next tie. It
+// may move: what a report relates are media time and time stamps.
+func (c *mediaClock) tie(now time.Time) {
+	copy(c.ties[1:], c.ties[:])
+	c.ties[0] = tie{now, c.now(now).Sub(now)}
+}
+
+// reportAt is the media time that a report made now is of.
+func (c *mediaClock) reportAt(now time.Time) time.Time {
+	if c.ties[0].since.IsZero() {
+		return c.now(now)
+	}
+	return now.Add(c.ties[0].off)
+}
+
+// sent is when the report went out that a receiver names by last, false if that
+// was none of the latest.
+func (c *mediaClock) sent(last uint32, now time.Time) (time.Time, bool) {
+	until := now
+	for _, t := range c.ties {
+		if t.since.IsZero() {
+			break
+		}
+		at := now.Add(-rtp.Since(last, now.Add(t.off)))
+		if !at.Before(t.since.Add(-time.Millisecond)) && !at.After(until.Add(time.Millisecond)) {
+			return at, true
+		}
+		until = t.since
+	}
+	return time.Time{}, false
+}
+
 // report makes a sender report of a track as of now.
-func (t *track) report(now time.Time) rtp.SenderReport {
+func (c *mediaClock) report(t *track, now time.Time) rtp.SenderReport {
 	t.anchor()
-	at := t.at.Add(now.Sub(t.arrived))
+	at := c.reportAt(now)
 	return rtp.SenderReport{SSRC: t.num.SSRC, Time: at, RTP: t.stamp(at), Packets: t.packets, Octets: t.octets}
 }

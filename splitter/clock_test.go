@@ -272,7 +272,7 @@ func TestReport(t *testing.T) {
 	for i, tr := range c.tracks {
 		tr.octets = 12345
 		at := last[0].Add(13 * time.Millisecond)
-		b := tr.report(at).Append(nil, "weir")
+		b := c.report(tr, at).Append(nil, "weir")
 		be := binary.BigEndian
 		if b[1] != 200 || be.Uint32(b[4:]) != tr.num.SSRC || be.Uint32(b[20:]) != tr.packets || be.Uint32(b[24:]) != 12345 {
 			t.Errorf("track %d: report % x", i, b)

@@ -76,6 +76,7 @@ type conn struct {
 	holds    int                        // these, and work on their behalf; guarded by mu
 	gone     bool                       // gortsplib has done with the connection; guarded by mu
 	over     bool                       // ended is closed; guarded by mu
+	orphans  *time.Timer                // ends its sessions once it has gone; guarded by mu
 	ended    chan struct{}              // closed when gone and not held
 	work     sync.WaitGroup
 }
@@ -179,6 +180,13 @@ func (c *conn) more() bool {
 	}
 	at, n := c.play.at.settle()
 	return at.i < n
+}
+
+// served reports whether all that the ring has for a session is written.
+func (c *conn) served(s *session) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.dead != nil || c.play != s || !c.busy && !c.more()
 }
 
 // tryPump writes without waiting, and leaves a full socket to a goroutine.

@@ -29,6 +29,7 @@ type edge struct {
 	front *front.Front
 	next  *left
 	url   string // rtsp://host:port
+	reg   *prometheus.Registry
 }
 
 // edgeOptions are what most tests want.
@@ -42,6 +43,7 @@ func newEdge(t *testing.T, o splitter.Options, up proxy.Upstream) *edge {
 	t.Helper()
 	e := &edge{next: &left{}}
 	reg := prometheus.NewRegistry()
+	e.reg = reg
 	log := proxytest.Logger(t)
 	var err error
 	e.Splitter, err = splitter.New(o, proxy.Env{Next: e.next, Upstream: up, Gate: proxy.Open, Peers: proxy.Alone, Log: log, Metrics: reg})

@@ -105,6 +105,11 @@ func (f *fanout) publish() {
 	}
 }
 
+// watched reports whether there are viewers.
+func (f *fanout) watched() bool {
+	return slices.ContainsFunc(f.shares, func(s *share) bool { return len(s.all()) > 0 })
+}
+
 // add gives a viewer to the next worker and returns how to take it away again.
 func (f *fanout) add(r receiver) (remove func()) {
 	s := f.shares[int(f.next.Add(1))%len(f.shares)]

@@ -24,6 +24,8 @@ type feed struct {
 	pull puller
 	out  *fanout
 	met  *metrics
+	herd *herd
+	past *budget
 
 	shared sharedStream
 
@@ -49,7 +51,7 @@ type feed struct {
 
 func newFeed(path string, s *Splitter) *feed {
 	f := &feed{
-		path: path, log: s.log.With(zap.String("path", path)), opt: &s.opt, met: s.met,
+		path: path, log: s.log.With(zap.String("path", path)), opt: &s.opt, met: s.met, herd: s.herd, past: s.past,
 		pull:     puller{path: path, upstream: s.env.Upstream, transport: s.opt.Transport, timeout: s.opt.Timeout},
 		opened:   make(chan struct{}),
 		state:    "opening",
@@ -65,8 +67,9 @@ func newFeed(path string, s *Splitter) *feed {
 // lasts until media has come for a while: an origin that takes a pull and drops
 // it is not back.
 type outage struct {
-	since time.Time // zero for none
-	tries int
+	since  time.Time // zero for none
+	origin string    // that was lost
+	tries  int
 }
 
 // stable is for how long media must come before an outage is over.
@@ -93,7 +96,7 @@ func (f *feed) run(ctx context.Context) {
 		f.log.Warn("feed away", zap.String("origin", pl.link.Origin), zap.Error(err))
 		pl = f.reopen(ctx)
 	}
-	f.end(pl == nil)
+	f.end(ctx, pl == nil)
 }
 
 // open makes the first pull, which tells what the feed is.
@@ -107,7 +110,8 @@ func (f *feed) open(ctx context.Context) (*pull, error) {
 		return nil, errStored
 	}
 	f.desc, f.sdp, f.body = pl.desc, pl.sdp, pl.sdp.Edge()
-	f.in = newIngest(pl.sdp, "weir", f.out.publish)
+	f.in = newIngest(pl.sdp, newCNAME(), f.out.publish)
+	f.in.ring.budget, f.in.ring.watched = f.past, f.out.watched
 	if err := f.start(ctx, pl); err != nil {
 		f.in.stop()
 		return nil, err
@@ -120,6 +124,7 @@ func (f *feed) start(ctx context.Context, pl *pull) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*f.opt.Timeout)
 	defer cancel()
 	f.in.source(time.Now())
+	f.in.described(pl.sdp)
 	if err := pl.play(ctx, f.in); err != nil {
 		pl.close()
 		return err
@@ -150,6 +155,7 @@ func (f *feed) play(ctx context.Context, pl *pull) error {
 	if pl.delivers(began, stable) {
 		f.outage = outage{}
 	}
+	f.outage.origin = pl.link.Origin
 	f.in.away()
 	f.setState("away", "")
 	return err
@@ -212,8 +218,14 @@ func (f *feed) reopen(ctx context.Context) *pull {
 	unwanted := make(chan struct{})
 	go f.waitUnwanted(ctx, cancel, unwanted)
 	defer func() { cancel(); <-unwanted }()
+	before, found := f.herd.join(f.outage.origin)
+	defer found()
 	for {
-		if !pause(ctx, backoff(f.outage.tries, time.Since(lost))) {
+		herd := f.herd.size(f.outage.origin)
+		if f.outage.tries == 0 {
+			herd = before
+		}
+		if !pause(ctx, backoff(f.outage.tries, herd, time.Since(lost))) {
 			return nil
 		}
 		f.outage.tries++
@@ -244,17 +256,19 @@ const (
 )
 
 // backoff is the pause before a try: none before the first, then short jittered
-// ones, and after a while ever longer ones.
-func backoff(try int, away time.Duration) time.Duration {
-	if try == 0 {
-		return 0
-	}
+// ones, and after a while ever longer ones. Of a herd that has lost the same origin
+// each waits for its turn: before the first try behind those who lost it before.
+func backoff(try, herd int, away time.Duration) time.Duration {
 	d := redialEvery
-	if away > redialFast {
+	switch {
+	case try == 0:
+		d = 0
+	case away > redialFast:
 		// As much again as it has been slow: doubling, without another counter.
 		d = min(max(away-redialFast, 2*redialEvery), redialMax)
 	}
-	return d*4/5 + rand.N(d*2/5) // ± 20 %: feeds of one origin do not come in step
+	d = max(d, min(time.Duration(herd)*redialShare, redialMax))
+	return d*4/5 + rand.N(d*2/5+1) // ± 20 %: feeds of one origin do not come in step
 }
 
 // pause reports false if ctx ended first.
@@ -270,20 +284,40 @@ func pause(ctx context.Context, d time.Duration) bool {
 }
 
 // end lets all viewers go. gave up says that they had been waiting.
-func (f *feed) end(gaveUp bool) {
-	f.in.stop()
+func (f *feed) end(ctx context.Context, gaveUp bool) {
 	f.setState("ended", "")
+	f.in.bye(time.Now())
+	f.in.stop()
 	f.mu.Lock()
 	left := make([]*session, 0, len(f.sessions))
 	for s := range f.sessions {
 		left = append(left, s)
 	}
 	f.mu.Unlock()
+	if ctx.Err() == nil { // else the workers have ended too
+		byeWait(ctx, left)
+	}
 	for _, s := range left {
-		s.bye()
 		s.close()
 	}
 	f.log.Info("feed down", zap.Bool("gave_up", gaveUp), zap.Int("viewers", len(left)))
+}
+
+// For how long the goodbye waits for viewers who are behind, and how often it looks.
+const (
+	byeTime  = time.Second
+	byeEvery = 5 * time.Millisecond
+)
+
+// byeWait returns when viewers have been sent all that there is, as far as they
+// take it.
+func byeWait(ctx context.Context, left []*session) {
+	ctx, cancel := context.WithTimeout(ctx, byeTime)
+	defer cancel()
+	for _, s := range left {
+		for !s.served() && pause(ctx, byeEvery) {
+		}
+	}
 }
 
 // grace is how long a feed without viewers waits for SETUP after DESCRIBE.

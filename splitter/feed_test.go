@@ -21,23 +21,27 @@ import (
 // A lost source is tried at once, then every 250 ms or so for ten seconds, then
 // ever more seldom.
 func TestBackoff(t *testing.T) {
-	f := func(try int, away, least, most time.Duration) {
+	f := func(try, herd int, away, least, most time.Duration) {
 		t.Helper()
 		for range 200 {
-			if d := backoff(try, away); d < least || d > most {
-				t.Errorf("backoff(%d, %v) = %v, want %v to %v", try, away, d, least, most)
+			if d := backoff(try, herd, away); d < least || d > most {
+				t.Errorf("backoff(%d, %d, %v) = %v, want %v to %v", try, herd, away, d, least, most)
 			}
 		}
 	}
 	const ms, s = time.Millisecond, time.Second
-	f(0, 0, 0, 0)
-	f(0, time.Hour, 0, 0)
-	f(1, 0, 200*ms, 300*ms)
-	f(40, redialFast, 200*ms, 300*ms)
-	f(41, redialFast+1, 400*ms, 600*ms)
-	f(42, redialFast+2*s, 1600*ms, 2400*ms)
-	f(43, redialFast+4*s, 3200*ms, 4800*ms)
-	f(99, time.Hour, 6400*ms, 9600*ms)
+	f(0, 0, 0, 0, 0)
+	f(0, 0, time.Hour, 0, 0)
+	f(1, 1, 0, 200*ms, 300*ms)
+	f(40, 1, redialFast, 200*ms, 300*ms)
+	f(41, 1, redialFast+1, 400*ms, 600*ms)
+	f(42, 1, redialFast+2*s, 1600*ms, 2400*ms)
+	f(43, 1, redialFast+4*s, 3200*ms, 4800*ms)
+	f(99, 1, time.Hour, 6400*ms, 9600*ms)
+	f(0, 10, 0, 160*ms, 240*ms) // behind ten others
+	f(1, 12, 0, 200*ms, 300*ms)
+	f(1, 100, 0, 1600*ms, 2400*ms)
+	f(0, 100000, 0, 6400*ms, 9600*ms)
 }
 
 // upFeed makes a feed that has played, and has lost its source.
@@ -161,7 +165,7 @@ func TestJoinAfterTheEnd(t *testing.T) {
 		t.Error("a feed that is up takes no viewer")
 	}
 	f.leave(s)
-	f.end(false)
+	f.end(t.Context(), false)
 	if f.join(s) || !f.is("ended") {
 		t.Error("a feed that has ended takes viewers")
 	}

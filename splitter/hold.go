@@ -2,6 +2,7 @@ package splitter
 
 import (
 	"slices"
+	"time"
 
 	"github.com/bluenviron/gortsplib/v4"
 )
@@ -52,17 +53,49 @@ func (c *conn) release() {
 	c.checkEnded()
 }
 
+// orphanGrace is how long a session over UDP whose connection has gone is sent to
+// without a word from its viewer: receivers report every five seconds or so.
+// gortsplib would wait for a minute.
+const orphanGrace = 15 * time.Second
+
 // left tells that gortsplib has done with the connection.
 func (c *conn) left() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.gone = true
-	c.checkEnded()
+	if c.checkEnded(); !c.over {
+		c.orphans = time.AfterFunc(c.s.orphanGrace, c.orphaned)
+	}
+}
+
+// lives tells of a word from the viewer by another way than the connection.
+func (c *conn) lives() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.orphans != nil {
+		c.orphans.Reset(c.s.orphanGrace)
+	}
+}
+
+// orphaned ends the sessions of a connection that has gone.
+func (c *conn) orphaned() {
+	c.mu.Lock()
+	left := slices.Clone(c.sessions)
+	c.mu.Unlock()
+	for _, ss := range left {
+		if s := sessionOf(ss); s != nil {
+			s.setReason("gone without a word")
+		}
+		ss.Close()
+	}
 }
 
 func (c *conn) checkEnded() {
 	if c.gone && c.holds == 0 && !c.over {
 		c.over = true
 		close(c.ended)
+		if c.orphans != nil {
+			c.orphans.Stop()
+		}
 	}
 }

@@ -13,12 +13,13 @@ import (
 // What ends a burst, besides the marker of the leading video track. Every burst
 // is one write for each viewer, and only the number of writes matters.
 const (
-	maxBurst   = 64 << 10               // bytes
-	maxHold    = 100 * time.Millisecond // a packet waits at most
-	audioHold  = 40 * time.Millisecond  // with no video to ride along with
-	firstHold  = 50 * time.Millisecond  // before the frame interval is known
-	gateLimit  = 10 * time.Second       // without a key frame for that long, anything goes
-	reportTime = 5 * time.Second        // between two sender reports
+	maxBurst   = 64 << 10                // bytes
+	maxHold    = 100 * time.Millisecond  // a packet waits at most
+	audioHold  = 40 * time.Millisecond   // with no video to ride along with
+	firstHold  = 50 * time.Millisecond   // before the frame interval is known
+	gateLimit  = 10 * time.Second        // without a key frame for that long, anything goes
+	reportTime = 4500 * time.Millisecond // between two sender reports, if media comes to ride along with
+	reportMax  = 5 * time.Second         // at most
 )
 
 // An ingest takes the packets of a source, of all its lives one after another,
@@ -36,6 +37,12 @@ type ingest struct {
 	open   bool      // a key frame has come in this life
 	since  time.Time // when the present life began to be gated
 
+	told     [][]byte // parameter sets of lead that viewers know from the description
+	sets     [][]byte // what the present source says of them
+	differs  bool     // or has ever said another thing
+	setsTS   uint32   // of the access unit that was looked at, as it came
+	setsDone bool     // it has them, or got them
+
 	pictureTS uint32 // of the access unit being received
 	picture   cursor // where it begins
 	keyed     bool   // it has been marked as a key frame
@@ -45,8 +52,10 @@ type ingest struct {
 	timer    *time.Timer   // publishes what no marker has; nil until first used
 	armed    bool
 	reported time.Time
-	bytes    uint64 // of RTP taken in
-	lost     uint64 // packets dropped here: too long for a frame, or malformed
+	reporter *time.Timer // reports what no burst has; nil until the first burst
+	over     bool        // nothing comes any more
+	bytes    uint64      // of RTP taken in
+	lost     uint64      // packets dropped here: too long for a frame, or malformed
 }
 
 // newIngest prepares for the tracks of a description, back channels included
@@ -61,6 +70,10 @@ func newIngest(s *sdp.Session, cname string, publish func()) *ingest {
 		if !m.BackChannel {
 			in.clock.tracks = append(in.clock.tracks, in.tracks[i])
 		}
+	}
+	if in.lead >= 0 {
+		in.told = setsOf(s.Media[in.lead])
+		in.sets = in.told
 	}
 	in.ring.keyed.Store(in.codec != rtp.Other)
 	return in
@@ -102,6 +115,16 @@ func (in *ingest) packet(i int, pkt *pion.Packet, now time.Time) {
 	if !in.passes(key, now) {
 		return
 	}
+	if i == in.lead {
+		in.prepend(pkt, now)
+	}
+	in.store(i, pkt, key, now)
+	in.maybeFlush(i, pkt.Marker, now)
+}
+
+// store numbers a packet and puts it into the ring.
+func (in *ingest) store(i int, pkt *pion.Packet, key bool, now time.Time) {
+	size := pkt.MarshalSize()
 	at := in.ring.here()
 	b := in.ring.append(uint8(2*i), size)
 	if _, err := pkt.MarshalTo(b); err != nil {
@@ -112,14 +135,14 @@ func (in *ingest) packet(i int, pkt *pion.Packet, now time.Time) {
 		in.clock.begin(t, b, now)
 	}
 	t.num.Apply(b)
+	t.late.note(now.Sub(t.media(rtp.Timestamp(b))))
 	t.arrived = now
 	t.packets++
 	t.octets += uint32(len(pkt.Payload))
 	in.bytes += uint64(size)
 	if i == in.lead {
-		in.frame(b, at, key, now)
+		in.frame(b, pkt.Payload, at, key, now)
 	}
-	in.maybeFlush(i, rtp.Marker(b), now)
 }
 
 // passes is the gate of a new life: it opens with the first key frame.
@@ -133,9 +156,14 @@ func (in *ingest) passes(key bool, now time.Time) bool {
 
 // frame follows the access units of the leading track: a run of packets with one
 // time stamp. The parameter sets of a key frame stand before it in the same unit.
-func (in *ingest) frame(pkt []byte, at cursor, key bool, now time.Time) {
+func (in *ingest) frame(pkt, payload []byte, at cursor, key bool, now time.Time) {
+	ts := rtp.Timestamp(pkt)
+	begins := ts != in.pictureTS
+	if in.codec == rtp.MP2T { // time stamps say when a packet was sent: it begins at the tables
+		begins = in.codec.IsPrelude(payload) || key && in.keyed
+	}
 	// A unit that does not end would keep all that follows it alive.
-	if ts := rtp.Timestamp(pkt); in.picture.s == nil || ts != in.pictureTS || at.offset()-in.picture.offset() > maxGroup {
+	if begins || in.picture.s == nil || at.offset()-in.picture.offset() > maxGroup {
 		in.pictureTS, in.picture, in.keyed = ts, at, false
 	}
 	if key && !in.keyed {
@@ -204,34 +232,9 @@ func (in *ingest) flush(now time.Time) {
 	if in.ring.burst == 0 {
 		return
 	}
-	if in.clock.settle(now) && now.Sub(in.reported) >= reportTime {
-		in.reported = now
-		in.report(now)
-	}
+	in.maybeReport(now)
 	in.ring.publish(now)
 	in.publish()
-}
-
-// report puts sender reports of all tracks that have begun into the ring.
-func (in *ingest) report(now time.Time) {
-	for i, t := range in.tracks {
-		if t.num.Started() {
-			r := t.report(now).Append(nil, in.cname)
-			copy(in.ring.append(uint8(2*i+1), len(r)), r)
-		}
-	}
-}
-
-// byes is what ends each track: a last report, without which some receivers take
-// no RTCP (RFC 3550 §6.1), and the goodbye.
-func (in *ingest) byes(now time.Time) [][]byte {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	byes := make([][]byte, len(in.tracks))
-	for i, t := range in.tracks {
-		byes[i] = rtp.AppendBye(t.report(now).Append(nil, in.cname), t.num.SSRC)
-	}
-	return byes
 }
 
 // senderReport notes what the origin says of a track's clock.
@@ -239,16 +242,20 @@ func (in *ingest) senderReport(i int, ntp uint64, rtpTime uint32) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if t := in.tracks[i]; ntp != 0 {
-		t.srTime, t.srRTP = rtp.FromNTP(ntp), rtpTime
+		t.srTime, t.srRTP, t.srNew = rtp.FromNTP(ntp), rtpTime, true
 	}
 }
 
-// stop ends the timer; no packets may come any more.
+// stop ends the timers; no packets may come any more.
 func (in *ingest) stop() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.timer != nil {
-		in.timer.Stop()
+	in.over = true
+	in.ring.forget()
+	for _, t := range []*time.Timer{in.timer, in.reporter} {
+		if t != nil {
+			t.Stop()
+		}
 	}
 	in.armed = false
 }
@@ -310,7 +317,7 @@ func (in *ingest) opens(start string, now time.Time) *opening {
 				o.tracks[i].fill(t, first, i == leader)
 			}
 			if in.clock.settled {
-				o.tracks[i].report = t.report(now).Append(nil, in.cname)
+				o.tracks[i].report = in.clock.report(t, now).Append(nil, in.cname)
 			}
 		}
 	}

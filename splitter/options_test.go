@@ -59,7 +59,7 @@ func TestFlags(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Options{Wait: 30 * time.Second, Lag: 5 * time.Second, Start: "instant", Timeout: 5 * time.Second, Transport: "auto"}
+	want := Options{Wait: 30 * time.Second, Lag: 5 * time.Second, Start: "instant", Past: 512 << 20, Timeout: 5 * time.Second, Transport: "auto"}
 	if got := m.(*Splitter).opt; got != want {
 		t.Errorf("options %+v, want %+v", got, want)
 	}

@@ -39,5 +39,9 @@ func (s *Splitter) mayName(c *conn, field string) bool {
 	owner.mu.Lock()
 	gone := owner.gone
 	owner.mu.Unlock()
-	return gone && c.viewer.Same(owner.Viewer)
+	if !gone || !c.viewer.Same(owner.Viewer) {
+		return false
+	}
+	owner.lives()
+	return true
 }

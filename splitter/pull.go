@@ -29,6 +29,9 @@ const pullBuffer = 64 << 10
 // a changed SSRC makes gortsplib drop all that follows, for ever.
 const strangers = 20
 
+// errGoodbye is what a source says that ends (RFC 3550 §6.6). It may be back.
+var errGoodbye = errors.New("origin said goodbye")
+
 // errStored is the verdict on a stream that has an end.
 var errStored = errors.New("stored stream")
 
@@ -198,8 +201,13 @@ func (pl *pull) play(ctx context.Context, in *ingest) error {
 		in.packet(i, pkt, now)
 	})
 	pl.client.OnPacketRTCPAny(func(m *description.Media, pkt rtcp.Packet) {
-		if sr, ok := pkt.(*rtcp.SenderReport); ok {
-			in.senderReport(index[m], sr.NTPTime, sr.RTPTime)
+		switch p := pkt.(type) {
+		case *rtcp.SenderReport:
+			in.senderReport(index[m], p.NTPTime, p.RTPTime)
+		case *rtcp.Goodbye:
+			if pl.delivered[index[m]].Load() != 0 {
+				pl.giveUp(errGoodbye)
+			}
 		}
 	})
 	if _, err := pl.client.Play(nil); err != nil {

@@ -17,6 +17,7 @@ const (
 // is too dear to start with: new viewers wait for the next key frame.
 const (
 	maxGroup    = 8 << 20
+	maxGroupLen = 16 << 10 // packets
 	maxGroupAge = 10 * time.Second
 )
 
@@ -32,6 +33,7 @@ type slab struct {
 	ends  []uint32 // end of packet i in buf
 	chans []uint8  // channel of packet i: 2·track, +1 for RTCP
 	base  int64    // bytes of the ring before this slab
+	first int64    // packets of the ring before this slab
 
 	n      int                  // packets written; the writer's
 	used   int                  // bytes written; the writer's
@@ -56,6 +58,9 @@ type cursor struct {
 
 // offset counts the bytes of the ring before the cursor.
 func (c cursor) offset() int64 { return c.s.base + int64(c.s.start(c.i)) }
+
+// count is how many packets of the ring there are before the cursor.
+func (c cursor) count() int64 { return c.s.first + int64(c.i) }
 
 // settle moves a cursor that stands at the end of a slab into the next one, and
 // returns it with the number of published packets of its slab.
@@ -131,6 +136,10 @@ type ring struct {
 	key  atomic.Pointer[cursor] // where a new viewer starts; nil for nowhere
 
 	keyed atomic.Bool // key frames are known, and come
+
+	budget  *budget     // nil: none; the writer's, like the two below
+	held    int64       // bytes of it
+	watched func() bool // there are viewers; nil: yes
 }
 
 func newRing() *ring {
@@ -174,6 +183,7 @@ func (r *ring) roll(need int) {
 		size *= 2
 	}
 	s := newSlab(size, r.tail.base+int64(r.tail.used))
+	s.first = r.tail.first + int64(r.tail.n)
 	r.tail.follow = s
 	r.tail = s
 }
@@ -188,6 +198,7 @@ func (r *ring) mark(c cursor, now time.Time) {
 func (r *ring) forget() {
 	r.group = cursor{}
 	r.key.Store(nil)
+	r.budget.spend(r, 0)
 }
 
 // publish shows readers all that was appended.
@@ -217,7 +228,8 @@ func (r *ring) keepGroup(head cursor, now time.Time) {
 	if r.group.s == nil {
 		return
 	}
-	if head.offset()-r.group.offset() > maxGroup || now.Sub(r.groupTime) > maxGroupAge {
+	size := head.offset() - r.group.offset()
+	if size > maxGroup || head.count()-r.group.count() > maxGroupLen || now.Sub(r.groupTime) > maxGroupAge || !r.budget.spend(r, size) {
 		r.forget()
 		return
 	}

@@ -43,9 +43,11 @@ type session struct {
 	bytes atomic.Uint64
 	jumps atomic.Uint64
 
-	mu     sync.Mutex
-	state  string // "ready", "playing", "paused"
-	reason string // why it ended, if the edge ended it
+	mu        sync.Mutex
+	state     string    // "ready", "playing", "paused"
+	reason    string    // why it ended, if the edge ended it
+	listening time.Time // when it began to play last
+	heard     []hearing // by track; nil: nothing yet
 }
 
 func newSession(f *feed, c *conn, ss *gortsplib.ServerSession, t proxy.Ticket) *session {
@@ -106,12 +108,12 @@ func (s *session) rest(state string) {
 // close ends the session from the edge's side. It does not wait.
 func (s *session) close() { s.rtsp.Close() }
 
-// bye tells a viewer over UDP that nothing more will come (RFC 3550 §6.6); over
-// TCP the end of the connection says so.
-func (s *session) bye() {
+// served reports whether all that the ring has is written, or never will be.
+func (s *session) served() bool {
 	if s.udp != nil {
-		s.udp.bye(s.feed.in.byes(time.Now()))
+		return s.udp.served()
 	}
+	return s.conn.served(s)
 }
 
 // ended frees all that the session holds; gortsplib has done with it.

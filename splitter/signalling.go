@@ -260,6 +260,7 @@ func (h *signalling) OnPlay(ctx *gortsplib.ServerHandlerOnPlayCtx) (*base.Respon
 		return status(base.StatusBadRequest), nil // the channels were agreed on the other connection
 	}
 	if !s.playing() {
+		s.listens(ctx.Session, time.Now())
 		start := h.s.opt.Start
 		if s.viewer.Peer {
 			start = startBurst // who passes it on needs the times as they are

@@ -12,13 +12,14 @@
 //
 // It is not for stored streams (left to the next rung) nor for publishing to.
 // Limits: 32 tracks; packets of 65535 bytes over TCP and 1472 over UDP; a new
-// viewer is given at most 8 MiB or 10 s of the past.
+// viewer is given at most 8 MiB, 16384 packets or 10 s of the past, and all feeds
+// together keep no more of it than -splitter.past.
 //
 // Locks: Splitter.mu before feed.mu before session.mu; conn.mu and udpTarget.mu
-// before session.mu before share.mu; ingest.mu before share.mu and worker.mu. None
-// is held over a call that waits. conn.mu and udpTarget.mu are held over writes
-// that do not wait, and over the counting of what they wrote (Ticket.Sent,
-// RTSPConn.Sent): a viewer's bytes leave in order because of them.
+// before session.mu before ingest.mu before share.mu and worker.mu. None is held
+// over a call that waits. conn.mu and udpTarget.mu are held over writes that do not
+// wait, and over the counting of what they wrote (Ticket.Sent, RTSPConn.Sent): a
+// viewer's bytes leave in order because of them.
 package splitter
 
 import (
@@ -58,6 +59,11 @@ type Splitter struct {
 	scratch sync.Pool // of *[]byte with room for a burst and a packet, for mapped viewers
 	conns   *connQueue
 	start   chan *feed // to Run, whose context feeds live in
+	herd    *herd
+
+	orphanGrace time.Duration
+
+	past *budget
 
 	mu       sync.Mutex
 	feeds    map[string]*feed // by path; none that has ended
@@ -80,6 +86,7 @@ func New(o Options, env proxy.Env) (*Splitter, error) {
 		return nil, err
 	}
 	s := &Splitter{opt: o, env: env, log: env.Log.Named("splitter"), conns: newConnQueue(), start: make(chan *feed),
+		herd: newHerd(), orphanGrace: orphanGrace, past: &budget{max: int64(o.Past)},
 		workers: newWorkers(runtime.GOMAXPROCS(0)), feeds: map[string]*feed{}, ports: map[string]*session{}, owners: map[string]*conn{}}
 	s.batches.New = func() any { return newBatch(s.udp) }
 	s.scratch.New = func() any { b := make([]byte, 0, maxBurst+64<<10); return &b }
@@ -109,8 +116,11 @@ func (s *Splitter) Run(ctx context.Context) error {
 		wg.Go(func() { w.run(ctx, newBatch(s.udp)) })
 	}
 	if up, ok := s.env.Upstream.(interface{ Always() []string }); ok {
-		for _, path := range up.Always() {
-			wg.Go(func() { s.attend(ctx, path) })
+		for i, path := range up.Always() {
+			wg.Go(func() {
+				pause(ctx, time.Duration(i)*redialShare) // an origin may have many of them
+				s.attend(ctx, path)
+			})
 		}
 	}
 	stopped := make(chan error, 1)

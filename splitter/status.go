@@ -13,6 +13,7 @@ type metrics struct {
 	pulls, jumps, slow prometheus.Counter
 	refused            *prometheus.CounterVec
 	sent               atomic.Uint64 // bytes of media
+	heardMetrics
 }
 
 func newMetrics(reg prometheus.Registerer, s *Splitter) *metrics {
@@ -22,6 +23,7 @@ func newMetrics(reg prometheus.Registerer, s *Splitter) *metrics {
 		slow:    prometheus.NewCounter(prometheus.CounterOpts{Name: "weir_splitter_slow_total", Help: "Viewers closed because they took nothing for the lag."}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weir_splitter_refused_total", Help: "Requests refused."}, []string{"reason"}),
 	}
+	m.heardMetrics = newHeardMetrics(reg)
 	counter := func(name, help string, of func(*udpSockets) uint64) prometheus.Collector {
 		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 {
 			if s.udp == nil {
@@ -35,6 +37,10 @@ func newMetrics(reg prometheus.Registerer, s *Splitter) *metrics {
 			func() float64 { return float64(m.sent.Load()) }),
 		counter("weir_splitter_udp_lost_total", "Datagrams that a socket did not take.", func(u *udpSockets) uint64 { return u.lost.Load() }),
 		counter("weir_splitter_udp_too_long_total", "Packets too long for a datagram, not sent to viewers over UDP.", func(u *udpSockets) uint64 { return u.tooLong.Load() }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "weir_splitter_past_bytes", Help: "Bytes that feeds keep for new viewers to start with."},
+			func() float64 { return float64(s.past.used.Load()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "weir_splitter_past_dropped_total", Help: "Times a feed gave up what it kept for new viewers because all together had too much."},
+			func() float64 { return float64(s.past.dropped.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "weir_splitter_feeds", Help: "Feeds that live."},
 			func() float64 { return float64(len(s.list())) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "weir_splitter_viewers", Help: "Sessions of viewers."},
@@ -68,7 +74,7 @@ type FeedStatus struct {
 	Tracks   string         `json:"tracks"`
 	InBytes  uint64         `json:"in_bytes"`
 	Watching int            `json:"watching"`
-	Viewers  []ViewerStatus `json:"viewers"`
+	Viewers  []ViewerStatus `json:"viewers"` // at most 100: who loses most, has jumped most, is newest
 }
 
 // ViewerStatus is a session in FeedStatus.
@@ -80,6 +86,8 @@ type ViewerStatus struct {
 	SentBytes uint64  `json:"sent_bytes"`
 	Jumps     uint64  `json:"jumps"`
 	UserAgent string  `json:"user_agent,omitempty"`
+
+	Reception *ReceptionStatus `json:"reception,omitempty"` // nil before it has said anything
 }
 
 // Status implements proxy.Part; it returns a Status.
@@ -102,7 +110,7 @@ func (f *feed) status() FeedStatus {
 		st.Viewers = append(st.Viewers, s.status())
 	}
 	f.mu.Unlock()
-	slices.SortFunc(st.Viewers, func(a, b ViewerStatus) int { return cmp.Compare(b.SinceS, a.SinceS) })
+	st.Viewers = foremost(st.Viewers)
 	select {
 	case <-f.opened:
 	default:
@@ -130,6 +138,7 @@ func (s *session) status() ViewerStatus {
 	if s.udp != nil {
 		st.Transport = "udp"
 	}
+	st.Reception = s.reception(time.Now())
 	return st
 }
 

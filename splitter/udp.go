@@ -166,21 +166,15 @@ func (u *udpTarget) rest() {
 	}
 }
 
-// bye sends each track its last packet, if the session plays.
-func (u *udpTarget) bye(byes [][]byte) {
+// served reports whether all that the ring has is sent.
+func (u *udpTarget) served() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.s == nil {
-		return
+	if u.s == nil || !u.s.starts() {
+		return true
 	}
-	b := u.s.conn.s.batches.Get().(*batch)
-	defer u.s.conn.s.batches.Put(b)
-	for i, to := range u.rtcp {
-		if to != nil {
-			b.report(byes[i], to)
-		}
-	}
-	b.send()
+	pkt, _, _ := u.s.at.packet()
+	return pkt == nil && !u.pacing
 }
 
 // flush implements receiver.

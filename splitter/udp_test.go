@@ -324,7 +324,7 @@ func TestBye(t *testing.T) {
 	r.cam.hear(time.Now())
 	r.play()
 	get(r.rtp[0], time.Second)
-	r.view.bye()
+	r.cam.bye(time.Now())
 	for i, c := range r.rtcp {
 		var last []byte
 		for b := get(c, 200*time.Millisecond); b != nil; b = get(c, 200*time.Millisecond) {

@@ -46,9 +46,12 @@ func (c *conn) next() error {
 	case err != nil:
 		return err
 	}
+	if f, ok := m.(*wire.Frame); ok {
+		c.heard(f.Payload)
+	}
 	req, ok := m.(*wire.Request)
 	if !ok {
-		return nil // receiver reports, and answers to nothing
+		return nil // answers to nothing, too
 	}
 	c.request, c.feed = req, nil
 	if err := c.vet(req); err != nil {

@@ -1,6 +1,9 @@
 package rtp
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 func TestCodecOf(t *testing.T) {
 	f := func(encoding string, want Codec) {
@@ -13,7 +16,14 @@ func TestCodecOf(t *testing.T) {
 	f("h264", H264)
 	f("H265", H265)
 	f("HEVC", Other)
-	f("JPEG", Other)
+	f("JPEG", JPEG)
+	f("AV1", AV1)
+	f("vp8", VP8)
+	f("VP9", VP9)
+	f("MP4V-ES", MPEG4)
+	f("MPV", MPEG)
+	f("MP2T", MP2T)
+	f("opus", Other)
 	f("", Other)
 }
 
@@ -93,10 +103,14 @@ func FuzzIsKey(f *testing.F) {
 		"\x26\x01\x00", "\x60\x01\x00\x02\x44\x01\x00\x02\x26\x01", "\x60\x01\x00", "\x62\x01\x93\x00", "\x62\x01"} {
 		f.Add([]byte(p))
 	}
+	for _, p := range samples {
+		f.Add(unhex(p))
+	}
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		before := string(payload)
-		for _, c := range []Codec{Other, H264, H265} {
+		for c := Other; c <= MP2T+1; c++ {
 			c.IsKey(payload)
+			c.IsPrelude(payload)
 		}
 		if string(payload) != before {
 			t.Error("the payload was changed")
@@ -115,6 +129,8 @@ func BenchmarkIsKey(b *testing.B) {
 	}
 	f("h264-fu", H264, 0x7c, 0x85, 0x88)
 	f("h264-stap", H264, 0x78, 0, 2, 0x09, 0xf0, 0, 1, 0x06, 0, 2, 0x65, 0x88)
+	f("vp9", VP9, 0x8b, 0x80, 1, 0x18, 0, 96, 0, 96, 1, 4, 1, 0x82, 0x49)
+	f("mp2t", MP2T, slices.Repeat(slices.Concat([]byte{0x47, 1, 0, 0x10}, make([]byte, 184)), 7)...)
 	f("h265-aggregation", H265, 0x60, 1, 0, 2, 0x44, 1, 0, 2, 0x26, 1)
 }
 

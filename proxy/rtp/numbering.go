@@ -30,6 +30,10 @@ func (n *Numbering) Begin(inSeq uint16, inTS, ts uint32) {
 	n.lastSeq, n.lastTS = inSeq-1, ts
 }
 
+// Insert makes room for n packets before the next one: their incoming numbers are
+// the n before its own.
+func (n *Numbering) Insert(packets uint16) { n.seqOff += packets }
+
 // Started reports whether there was a Begin.
 func (n *Numbering) Started() bool { return n.started }
 

@@ -22,18 +22,23 @@ type SenderReport struct {
 // with the canonical name by which receivers group tracks (RFC 3550 §6.1, §6.5).
 // Of cname at most 255 bytes count.
 func (r SenderReport) Append(b []byte, cname string) []byte {
-	b = append(b, 0x80, 200, 0, 6)
+	b = append(b, 0x80, typeSR, 0, 6)
 	b = binary.BigEndian.AppendUint32(b, r.SSRC)
 	b = binary.BigEndian.AppendUint64(b, NTP(r.Time))
 	b = binary.BigEndian.AppendUint32(b, r.RTP)
 	b = binary.BigEndian.AppendUint32(b, r.Packets)
 	b = binary.BigEndian.AppendUint32(b, r.Octets)
 
+	return appendName(b, r.SSRC, cname)
+}
+
+// appendName appends a source description (RFC 3550 §6.5).
+func appendName(b []byte, ssrc uint32, cname string) []byte {
 	cname = cname[:min(len(cname), 255)]
 	words := (4 + 2 + len(cname) + 1 + 3) / 4 // SSRC, item, at least one zero, padding
-	b = append(b, 0x81, 202, 0, byte(words))
+	b = append(b, 0x81, typeSDES, 0, byte(words))
 	end := len(b) + 4*words
-	b = binary.BigEndian.AppendUint32(b, r.SSRC)
+	b = binary.BigEndian.AppendUint32(b, ssrc)
 	b = append(b, 1, byte(len(cname)))
 	b = append(b, cname...)
 	for len(b) < end {
@@ -44,7 +49,7 @@ func (r SenderReport) Append(b []byte, cname string) []byte {
 
 // AppendBye appends a packet that says that the source has ended (RFC 3550 §6.6).
 func AppendBye(b []byte, ssrc uint32) []byte {
-	return binary.BigEndian.AppendUint32(append(b, 0x81, 203, 0, 1), ssrc)
+	return binary.BigEndian.AppendUint32(append(b, 0x81, typeBye, 0, 1), ssrc)
 }
 
 // NTP returns t as a 64-bit NTP time stamp (RFC 3550 §4).

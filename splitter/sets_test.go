@@ -1,0 +1,148 @@
+package splitter
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"weir/proxy/rtp"
+)
+
+const (
+	setsSDP  = head + "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1; sprop-parameter-sets=Z0IAHg==,aM4xsg==\r\n" + opus
+	otherSDP = head + "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 sprop-parameter-sets=Z00AKA==,aO48gA==;packetization-mode=1\r\n" + opus
+)
+
+func TestSetsOf(t *testing.T) {
+	f := func(fmtp string, want ...string) {
+		t.Helper()
+		s := parseSDP(t, head+"m=video 0 RTP/AVP 96\r\na=rtpmap:96 X/90000\r\na=fmtp:96 "+fmtp+"\r\n")
+		var got []string
+		for _, b := range setsOf(s.Media[0]) {
+			got = append(got, string(b))
+		}
+		if strings.Join(got, "|") != strings.Join(want, "|") {
+			t.Errorf("%s: %q, want %q", fmtp, got, want)
+		}
+	}
+	f("packetization-mode=1")
+	f("sprop-parameter-sets=Z0IAHg==,aM4xsg==", "g\x42\x00\x1e", "h\xce\x31\xb2")
+	f("SPROP-Parameter-Sets = Z0IAHg==")
+	f("sprop-parameter-sets=,%%,Z0IAHg==,", "g\x42\x00\x1e")
+	f("sprop-pps=RAE=; sprop-vps=QAE=; sprop-sps=QgE=", "\x40\x01", "\x42\x01", "\x44\x01")
+}
+
+// units are the first bytes of the pictures' packets, in the order of the ring,
+// which have to be numbered without a gap.
+func units(t *testing.T, at *cursor) (got string) {
+	t.Helper()
+	var last *packetSeen
+	for _, p := range seen(at, 0) {
+		if last != nil && (p.seq != last.seq+1 || p.ssrc != last.ssrc || int32(p.ts-last.ts) < 0) {
+			t.Errorf("number %d after %d, time %d after %d", p.seq, last.seq, p.ts, last.ts)
+		}
+		last = &p
+		got += map[byte]string{5: "K", 1: "p", 7: "S", 8: "P", 24: "A", 6: "i"}[p.bytes[12]&31]
+		if p.marker {
+			got += " "
+		}
+	}
+	return strings.TrimSpace(got)
+}
+
+// A source that replaces another and describes itself with other parameter sets has
+// them sent in band before each key frame, unless it does that itself.
+func TestParameterSetsOfANewSource(t *testing.T) {
+	now := time.Now()
+	unit := func(c *camera, kinds ...byte) {
+		now = now.Add(40 * time.Millisecond)
+		c.ts[0] += 3600
+		for i, k := range kinds {
+			if k == 24 {
+				c.send(0, now, i == len(kinds)-1, 24, 0, 4, 0x67, 1, 2, 3, 0, 2, 0x65, 1)
+				continue
+			}
+			c.send(0, now, i == len(kinds)-1, 0x60|k, 0xaa, 0xbb)
+		}
+	}
+	play := func(c *camera) {
+		unit(c, 5, 5)
+		unit(c, 1)
+		unit(c, 6, 5)
+		unit(c, 7, 8, 5)
+		unit(c, 24)
+		unit(c, 1)
+	}
+	const plain = "KK p iK SPK A p"
+	f := func(what, first, second, want string) {
+		t.Helper()
+		c := newCamera(t, first)
+		at := c.ring.here()
+		c.source(now)
+		c.described(parseSDP(t, first))
+		play(c)
+		if got := units(t, &at); got != plain {
+			t.Errorf("%s: the first source: %q, want %q", what, got, plain)
+		}
+		c.again(now.Add(time.Second))
+		now = now.Add(time.Second)
+		c.described(parseSDP(t, second))
+		play(c)
+		if got := units(t, &at); got != want {
+			t.Errorf("%s: %q, want %q", what, got, want)
+		}
+		// A new viewer starts with them as well.
+		start := from(c.ring)
+		if got := units(t, &start); got != "A p" {
+			t.Errorf("%s: starts with %q", what, got)
+		}
+	}
+	f("the same", setsSDP, setsSDP, plain)
+	f("others", setsSDP, otherSDP, "SPKK p iSPK SPK A p")
+	f("none described", setsSDP, avSDP, plain)
+	f("described for the first time", avSDP, otherSDP, "SPKK p iSPK SPK A p")
+
+	// Back at the first one, whose sets viewers have long replaced.
+	c := newCamera(t, setsSDP)
+	at := c.ring.here()
+	c.source(now)
+	for _, text := range []string{setsSDP, otherSDP, setsSDP} {
+		c.described(parseSDP(t, text))
+		unit(c, 5)
+		now = now.Add(time.Second)
+		c.again(now)
+	}
+	var sets []string
+	for _, p := range seen(&at, 0) {
+		if rtp.H264.HasSets(p.bytes[12:]) {
+			sets = append(sets, string(p.bytes[12:]))
+		}
+	}
+	if want := []string{"g\x4d\x00\x28", "g\x42\x00\x1e"}; strings.Join(sets, "|") != strings.Join(want, "|") {
+		t.Errorf("parameter sets %q, want %q", sets, want)
+	}
+}
+
+// Loss upstream stays visible though packets are put in.
+func TestInsertKeepsGaps(t *testing.T) {
+	now := time.Now()
+	c := newCamera(t, setsSDP)
+	at := c.ring.here()
+	c.source(now)
+	c.picture(true, 2, now)
+	c.again(now)
+	c.described(parseSDP(t, otherSDP))
+	c.picture(true, 2, now)
+	c.seq[0] += 3 // lost
+	c.picture(true, 1, now)
+	got := seen(&at, 0)
+	var gaps []uint16
+	for i, p := range got[1:] {
+		if d := p.seq - got[i].seq - 1; d != 0 {
+			gaps = append(gaps, d)
+		}
+	}
+	if len(got) != 9 || len(gaps) != 1 || gaps[0] != 3 {
+		t.Errorf("%d packets with gaps %v, want 9 with one of 3", len(got), gaps)
+	}
+}
