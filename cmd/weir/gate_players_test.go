@@ -50,10 +50,7 @@ func TestGatePlayers(t *testing.T) {
 			})
 			t.Run("gstreamer/"+how+"/"+transport, func(t *testing.T) {
 				t.Parallel()
-				out := gstreamer(t, url, transport, startFor+playFor, nil)
-				if v, a := buffers(out, "video"), buffers(out, "audio"); v < 245 || a < 455 {
-					t.Errorf("%d pictures and %d pieces of sound, want 250 and 468 in %v:\n%s", v, a, playFor, tail(out))
-				}
+				gstreamer(t, url, transport, 100, 180, nil)
 			})
 		}
 	}
