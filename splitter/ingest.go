@@ -112,7 +112,7 @@ func (in *ingest) packet(i int, pkt *pion.Packet, now time.Time) {
 		return
 	}
 	key := i == in.lead && in.codec.IsKey(pkt.Payload)
-	if !in.passes(key, now) {
+	if !in.passes(i, key, now) {
 		return
 	}
 	if i == in.lead {
@@ -145,13 +145,14 @@ func (in *ingest) store(i int, pkt *pion.Packet, key bool, now time.Time) {
 	}
 }
 
-// passes is the gate of a new life: it opens with the first key frame.
-func (in *ingest) passes(key bool, now time.Time) bool {
+// passes is the gate of a new life: it opens with the first key frame. Sound goes on
+// before it, for those who have heard some already.
+func (in *ingest) passes(i int, key bool, now time.Time) bool {
 	if !in.open && (in.codec == rtp.Other || key || now.Sub(in.since) > gateLimit) {
 		in.open = true
 		in.ring.keyed.Store(key) // else viewers would wait for what does not come
 	}
-	return in.open
+	return in.open || i != in.lead && in.tracks[in.lead].num.Started()
 }
 
 // frame follows the access units of the leading track: a run of packets with one

@@ -138,7 +138,7 @@ func TestGate(t *testing.T) {
 	f("a key frame", avSDP, 4, func(c *camera) { c.hear(now); c.picture(true, 2, now); c.hear(now); c.picture(false, 1, now) })
 	f("for not quite too long", avSDP, 0, func(c *camera) { c.hear(now.Add(gateLimit)); c.picture(false, 1, now.Add(gateLimit)) })
 	f("for too long", avSDP, 2, func(c *camera) { c.hear(now.Add(gateLimit + 1)); c.picture(false, 1, now.Add(gateLimit+1)) })
-	f("the next life", avSDP, 3, func(c *camera) {
+	f("the next life, where sound goes on at once", avSDP, 4, func(c *camera) {
 		c.picture(true, 1, now)
 		c.again(now.Add(time.Second))
 		c.hear(now.Add(time.Second))
