@@ -38,6 +38,9 @@ const (
 	ReadOnly       Reason = "read-only"        // viewers do not publish
 	NoSession      Reason = "no-session"       // an RTSP session that is not known, or another viewer's
 	BadMethod      Reason = "bad-method"       // a request of a kind that nobody here knows
+	WrongState     Reason = "wrong-state"      // RTSP: not now, such as SETUP while playing
+	NotAggregate   Reason = "not-aggregate"    // RTSP: for one track, and the URL is that of several
+	OnlyAggregate  Reason = "only-aggregate"   // RTSP: for all tracks, and the URL is that of one
 	UnknownFeature Reason = "unknown-feature"  // RTSP Require or Proxy-Require
 	NotLive        Reason = "not-live-content" // a stored stream, and no rung for it
 	Loop           Reason = "loop"             // the request has been here before
@@ -70,6 +73,9 @@ var codes = map[Reason]struct {
 	ReadOnly:       {405, 405, "Method Not Allowed"},
 	NoSession:      {454, 400, "Session Not Found"},
 	BadMethod:      {501, 501, "Not Implemented"},
+	WrongState:     {455, 400, "Method Not Valid In This State"},
+	NotAggregate:   {459, 400, "Aggregate Operation Not Allowed"},
+	OnlyAggregate:  {460, 400, "Only Aggregate Operation Allowed"},
 	UnknownFeature: {551, 501, "Option Not Supported"},
 	NotLive:        {404, 404, "Not A Live Stream"},
 	Loop:           {502, 508, "Loop Detected"},

@@ -83,6 +83,9 @@ func TestCodes(t *testing.T) {
 	f(proxy.OriginSlow, 504, 504)
 	f(proxy.BadTransport, 461, 400)
 	f(proxy.UnknownFeature, 551, 501)
+	f(proxy.WrongState, 455, 400)
+	f(proxy.NotAggregate, 459, 400)
+	f(proxy.OnlyAggregate, 460, 400)
 }
 
 func TestRefused(t *testing.T) {

@@ -54,13 +54,16 @@ type conn struct {
 	viewer  *proxy.Viewer   // as the gate has checked him last; of the present path
 	guesses int             // requests that were refused for what they show, up to maxGuesses
 
-	// request is the one being answered, and feed what it is about if it is
-	// DESCRIBE or SETUP. Set before gortsplib sees the request; gortsplib reads
-	// the next one after it has answered.
+	// request is the one being answered, and what follows is what it is about. Set
+	// before gortsplib sees the request; gortsplib reads the next one after it has
+	// answered.
 	request *wire.Request
-	feed    *feed
+	about   *userData // the session that it names; nil for none
+	feed    *feed     // of DESCRIBE and SETUP
+	track   int       // of SETUP
+	offer   offer     // of SETUP, the one that is taken
 	rtpInfo string    // for the answer, if it is PLAY
-	setUp   *userData // of the session that the last good SETUP was for
+	setUp   *userData // the session that the last good SETUP was for, until its TEARDOWN
 
 	mu     sync.Mutex
 	out    []byte

@@ -41,17 +41,22 @@ func edgeOptions() splitter.Options {
 // newEdge runs an edge until the test ends.
 func newEdge(t *testing.T, o splitter.Options, up proxy.Upstream) *edge {
 	t.Helper()
+	return newEdgeWith(t, o, up, proxy.Open)
+}
+
+func newEdgeWith(t *testing.T, o splitter.Options, up proxy.Upstream, gate proxy.Admitter) *edge {
+	t.Helper()
 	e := &edge{next: &left{}}
 	reg := prometheus.NewRegistry()
 	e.reg = reg
 	log := proxytest.Logger(t)
 	var err error
-	e.Splitter, err = splitter.New(o, proxy.Env{Next: e.next, Upstream: up, Gate: proxy.Open, Peers: proxy.Alone, Log: log, Metrics: reg})
+	e.Splitter, err = splitter.New(o, proxy.Env{Next: e.next, Upstream: up, Gate: gate, Peers: proxy.Alone, Log: log, Metrics: reg})
 	if err != nil {
 		t.Fatal(err)
 	}
 	e.front, err = front.New(front.Config{Options: front.Options{RTSP: "127.0.0.1:0", FirstByte: 5 * time.Second, Idle: time.Minute},
-		Handler: e.Splitter, Gate: proxy.Open, Metrics: reg, Log: log})
+		Handler: e.Splitter, Gate: gate, Metrics: reg, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package splitter
 import (
 	"encoding/binary"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,7 +11,9 @@ import (
 	"github.com/bluenviron/gortsplib/v4/pkg/headers"
 	pion "github.com/pion/rtp"
 
+	"weir/proxy"
 	"weir/proxy/rtp"
+	"weir/proxy/wire"
 )
 
 // FuzzIngest: whatever a source sends, in whatever order, the ring holds whole
@@ -116,27 +119,67 @@ func checkRing(t *testing.T, c *camera, byRun, byPacket cursor) {
 	}
 }
 
-// FuzzTransportHeader: whatever a viewer offers, gortsplib never finds an address
-// in it: it would ask the resolver about the one, and offer to send to the other.
+// FuzzTransportHeader: whatever a viewer offers, what is taken of it is what gortsplib
+// reads, with numbers that can be sent to, and without addresses: it would ask the
+// resolver about the one, and offer to send to the other.
 func FuzzTransportHeader(f *testing.F) {
-	f.Add("RTP/AVP/TCP;unicast;interleaved=0-1,RTP/AVP;unicast;client_port=4000-4001;mode=\"PLAY\"")
-	f.Add("RTP/AVP;source=127.0.0.1;destination=127.0.0.2;unicast")
-	f.Add("RTP/AVP;mode=\"play\"source=127.0.0.1;client_port=4000-4001")
-	f.Add("RTP/AVP;x=\";\"destination=127.0.0.1,RTP/AVP; source=127.0.0.1")
-	f.Add("RTP/AVP;;;=,=\",\";source=")
-	f.Fuzz(func(t *testing.T, v string) {
-		out := plainTransport(v)
-		var offers headers.Transports
-		if offers.Unmarshal(base.HeaderValue{out}) != nil {
+	f.Add("RTP/AVP/TCP;unicast;interleaved=0-1,RTP/AVP;unicast;client_port=4000-4001;mode=\"PLAY\"", true)
+	f.Add("RTP/AVP;source=127.0.0.1;destination=127.0.0.2;unicast;client_port=4000", true)
+	f.Add("RTP/AVP;mode=\"play\"source=127.0.0.1;client_port=4000-4001", true)
+	f.Add("RTP/AVP;x=\";\"destination=127.0.0.1,RTP/AVP/TCP; source=127.0.0.1", false)
+	f.Add("RTP/AVP/TCP;;;=,=\",\";source=;interleaved=255", false)
+	f.Fuzz(func(t *testing.T, v string, udp bool) {
+		o, err := choice{udp: udp, tcp: !udp, used: []int{0, -1, 7}}.take(v)
+		if err != nil {
+			if r := proxy.Refused(err).Reason; r != proxy.BadRequest && r != proxy.BadTransport {
+				t.Fatalf("%q: %v", v, err)
+			}
 			return
 		}
-		for _, o := range offers {
-			if o.Source != nil || o.Destination != nil {
-				t.Fatalf("plainTransport(%q) = %q: source %v, destination %v", v, out, o.Source, o.Destination)
-			}
+		var th headers.Transport
+		if err := th.Unmarshal(base.HeaderValue{o.String()}); err != nil {
+			t.Fatalf("%q: gortsplib reads %q: %v", v, o, err)
 		}
-		if again := plainTransport(out); again != out {
-			t.Fatalf("plainTransport(%q) = %q, and of that %q", v, out, again)
+		pair, low, high := th.InterleavedIDs, 0, 255
+		if udp {
+			pair, low, high = th.ClientPorts, 1024, 65535
+		}
+		if o.udp != udp || (th.Protocol == headers.TransportProtocolUDP) != udp || th.Source != nil || th.Destination != nil || pair == nil ||
+			pair[0] != o.first || pair[1] != o.second || min(o.first, o.second) < low || max(o.first, o.second) > high || o.first == o.second {
+			t.Fatalf("%q: taken is %q", v, o)
+		}
+		if !udp && (o.first < 2 || o.first >= 6 && o.first <= 8 || o.second != o.first+1) {
+			t.Fatalf("%q: taken is %q, which is another track's", v, o)
+		}
+	})
+}
+
+// FuzzURL: whatever URL is described, what its Content-Base makes of a track leads back
+// to the same path and that track, and holds nothing of a query or of credentials.
+func FuzzURL(f *testing.F) {
+	f.Add("rtsp://edge/cam?token=secret")
+	f.Add("rtsps://u:secret@[::1]:322//cam/./x/?secret/trackID=3/")
+	f.Add("rtsp://edge/%63am;a,b/trackID=1?/trackID=x")
+	f.Add("rtsp://edge?secret#x")
+	f.Add("rtsp://a%25b@edge/@?@")
+	f.Fuzz(func(t *testing.T, url string) {
+		req := &wire.Request{Method: "DESCRIBE", URL: url}
+		path, _, err := proxy.RequestTarget(req)
+		if err != nil || !absolute(req) {
+			return
+		}
+		base := contentBase(url)
+		if strings.ContainsAny(base, "?#") || strings.Contains(strings.Split(base, "/")[2], "@") {
+			t.Fatalf("%q: base %q", url, base)
+		}
+		setup := &wire.Request{Method: "SETUP", URL: base + "trackID=7"}
+		again, query, err := proxy.RequestTarget(setup)
+		track, named, terr := trackOf(setup)
+		if err != nil || terr != nil || again != path || query != "" || !named || track != 7 {
+			t.Fatalf("%q: %q leads to %q (not %q), track %d: %v, %v", url, setup.URL, again, path, track, err, terr)
+		}
+		if info := trackURL(setup.URL+"?secret", 7); info != setup.URL {
+			t.Fatalf("%q: RTP-Info has %q, not %q", url, info, setup.URL)
 		}
 	})
 }

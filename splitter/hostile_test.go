@@ -47,6 +47,7 @@ func (c *talker) ask(method, url string, header ...string) *wire.Response {
 	}
 }
 
+// sessionID is the field that names an answer's session.
 func sessionID(res *wire.Response) string {
 	id, _, _ := strings.Cut(res.Header.Get("Session"), ";")
 	return "Session: " + id
@@ -61,59 +62,99 @@ func overUDP(port int) string {
 	return fmt.Sprintf("Transport: RTP/AVP;unicast;client_port=%d-%d", port, port+1)
 }
 
-// What viewers should not say: each is answered, or ends that connection, and the
-// edge plays on.
+// What viewers should not say: each is answered as RFC 2326 §11 has it, or ends that
+// connection, and the edge plays on.
 func TestHostileRequests(t *testing.T) {
 	origin := newOrigin(t, origintest.Options{})
 	e := newEdge(t, edgeOptions(), balancer(t, origin.URL()))
 	url := e.url + clock
 	track := url + "/trackID=0"
-	check := func(what string, res *wire.Response, want ...int) {
+	tcp := func(channels string) string { return "Transport: RTP/AVP/TCP;unicast;interleaved=" + channels }
+	ports := func(ports string) string { return "Transport: RTP/AVP;unicast;client_port=" + ports }
+	f := func(what string, c *talker, want int, method, url string, header ...string) *wire.Response {
 		t.Helper()
-		for _, w := range want {
-			if res.Code == w {
-				return
-			}
+		res := c.ask(method, url, header...)
+		if res.Code != want {
+			t.Errorf("%s: answered %d, want %d", what, res.Code, want)
 		}
-		t.Errorf("%s: answered %d, want one of %v", what, res.Code, want)
+		if res.Code >= 400 && res.Header.Get("Session") != "" {
+			t.Errorf("%s: refused with a session", what)
+		}
+		return res
 	}
-	first := talk(t, e)
-	check("DESCRIBE", first.ask("DESCRIBE", url), 200)
-	check("an unknown method with a known one in it", first.ask("XDESCRIBE", url), 501)
-	check("another", first.ask("XSETUP", track, overTCP), 501)
-	check("a request hidden in a body", first.ask("HELLO", url, "Content-Length: 0"), 501)
-	check("PLAY without a session", first.ask("PLAY", url), 501, 454)
-	check("PLAY of nobody's session", talk(t, e).ask("PLAY", url, "Session: 1234"), 454)
-	check("a track that is not there", talk(t, e).ask("SETUP", url+"/trackID=9", overTCP), 404, 400)
-	check("a track that is no number", talk(t, e).ask("SETUP", url+"/trackID=x", overTCP), 404, 400)
-	check("odd channels", talk(t, e).ask("SETUP", track, "Transport: RTP/AVP/TCP;unicast;interleaved=255-256"), 400)
-	check("low ports", talk(t, e).ask("SETUP", track, overUDP(80)), 400)
-	check("multicast", talk(t, e).ask("SETUP", track, multicast), 461)
-	check("multicast first", talk(t, e).ask("SETUP", track, multicast+",RTP/AVP;unicast;client_port=41000-41001"), 200)
+	c := talk(t, e) // all of it on one connection, which stays
+	f("DESCRIBE", c, 200, "DESCRIBE", url)
+	f("an unknown method with a known one in it", c, 501, "XDESCRIBE", url)
+	f("another", c, 501, "XSETUP", track, overTCP)
+	f("an unknown method", c, 501, "HELLO", url, "Content-Length: 0")
+	f("publishing", c, 501, "ANNOUNCE", url)
+	f("recording", c, 501, "RECORD", url, "Session: 1")
+	for _, method := range []string{"PLAY", "PAUSE", "TEARDOWN"} {
+		f(method+" without a session", c, 454, method, url)
+	}
+	for _, method := range []string{"OPTIONS", "DESCRIBE", "SETUP", "PLAY", "PAUSE", "TEARDOWN", "GET_PARAMETER", "SET_PARAMETER"} {
+		f(method+" of nobody's session", c, 454, method, track, "Session: 1234", overTCP)
+	}
+	f("a ping", c, 200, "GET_PARAMETER", url)
+	f("two sessions", c, 400, "PLAY", url, "Session: 1", "Session: 2")
+	f("a feature", c, 551, "SETUP", track, overTCP, "Require: play.scale")
+	f("no transport", c, 400, "SETUP", track)
+	f("an empty one", c, 400, "SETUP", track, "Transport:")
+	c = talk(t, e)
+	f("a relative URL", c, 400, "DESCRIBE", clock)
+	f("a URL of HTTP", c, 400, "DESCRIBE", strings.Replace(url, "rtsp", "http", 1))
+	f("a fragment", c, 400, "DESCRIBE", url+"#x")
+	c = talk(t, e)
+	f("a track that is not there", c, 404, "SETUP", url+"/trackID=9", overTCP)
+	f("a track that is no number", c, 404, "SETUP", url+"/trackID=x", overTCP)
+	f("a track that is no number, behind the query", c, 404, "SETUP", url+"?y/trackID=x", overTCP)
+	f("several tracks at once", c, 459, "SETUP", url, overTCP)
+	f("the same", c, 459, "SETUP", url+"/", overTCP)
+	f("nothing but multicast", c, 461, "SETUP", track, multicast)
+	f("encrypted media", c, 461, "SETUP", track, "Transport: RTP/SAVP/TCP;unicast;interleaved=0-1")
+	f("nonsense for a transport", c, 461, "SETUP", track, "Transport: nonsense")
+	f("publishing by SETUP", c, 461, "SETUP", track, overTCP+";mode=record")
+
+	for _, channels := range []string{"3-9", "0-0", "1-0", "255-256", "255", "256-257", "-1-0", "0-", "a-b", "0-1-2", "", "99999999999999999999-1"} {
+		f("channels "+channels, talk(t, e), 400, "SETUP", track, tcp(channels))
+	}
+	f("channels that begin oddly", talk(t, e), 200, "SETUP", track, tcp("253-254"))
+	f("the last channels", talk(t, e), 200, "SETUP", track, tcp("254-255"))
+	f("one channel", talk(t, e), 200, "SETUP", track, tcp("4"))
+	for _, p := range []string{"0-1", "80-81", "1023-1024", "65535-65536", "65535", "70000-70001", "5000-5000", "5000-80", "x", "", "2147483647"} {
+		f("ports "+p, talk(t, e), 400, "SETUP", track, ports(p))
+	}
+	f("no ports", talk(t, e), 400, "SETUP", track, "Transport: RTP/AVP;unicast")
+	f("ports that begin oddly", talk(t, e), 200, "SETUP", track, ports("41005-41006"))
+	f("one port", talk(t, e), 200, "SETUP", track, ports("41008"))
+	f("multicast first", talk(t, e), 200, "SETUP", track, multicast+",RTP/AVP;unicast;client_port=41000-41001")
+	f("what we do not know first", talk(t, e), 200, "SETUP", track, "Transport: RTP/AVPF;unicast;client_port=x, RAW/RAW/UDP ,RTP/AVP/TCP;interleaved=2-3")
 
 	// A session's id in other hands.
 	a, b := talk(t, e), talk(t, e)
-	id := sessionID(a.ask("SETUP", track, multicast))
-	check("SETUP of another's session", b.ask("SETUP", track, overUDP(41010), id), 400, 0)
-	b.Close()
-	a.ask("PLAY", url, id)
-	a, b = talk(t, e), talk(t, e)
-	id = sessionID(a.ask("SETUP", track, multicast))
-	b.ask("SETUP", url+"?x/trackID=0/", overUDP(41020), id)
-	a.ask("SETUP", track, overTCP, id)
-	a.ask("PLAY", url, id)
-
-	// One session in two ways, one track twice, SETUP while playing.
-	a = talk(t, e)
-	id = sessionID(a.ask("SETUP", track, overTCP))
-	check("a second transport", a.ask("SETUP", url+"/trackID=1", overUDP(41030), id), 400, 0)
-	a = talk(t, e)
-	id = sessionID(a.ask("SETUP", track, overTCP))
-	check("one track twice", a.ask("SETUP", track, overTCP, id), 400, 0)
-	a = talk(t, e)
-	id = sessionID(a.ask("SETUP", track, overTCP))
-	check("PLAY", a.ask("PLAY", url, id), 200)
-	check("SETUP while playing", a.ask("SETUP", url+"/trackID=1", overTCP, id), 400, 455, 0)
+	id := sessionID(f("SETUP", a, 200, "SETUP", track, overTCP))
+	for _, method := range []string{"SETUP", "PLAY", "PAUSE", "TEARDOWN", "OPTIONS", "GET_PARAMETER"} {
+		f(method+" of another's session", b, 454, method, track, tcp("2-3"), id)
+	}
+	// One session in two ways, one track or one pair of channels twice.
+	second := url + "/trackID=1"
+	f("a second transport", a, 461, "SETUP", second, overUDP(41030), id)
+	f("one track twice", a, 455, "SETUP", track, tcp("2-3"), id)
+	f("channels that are taken", a, 400, "SETUP", second, tcp("1-2"), id)
+	f("another stream", a, 404, "SETUP", e.url+"/live/radio/trackID=0", tcp("2-3"), id)
+	f("PLAY of another path", a, 404, "PLAY", e.url+"/live/radio", id)
+	f("PLAY of a track that is not set up", a, 404, "PLAY", second, id)
+	f("PLAY of a URL that climbs", a, 400, "PLAY", url+"/../x", id)
+	f("SETUP of the other track, with a choice", a, 200, "SETUP", second, overUDP(41030)+",RTP/AVP/TCP;unicast", id)
+	f("PLAY of one track of two", a, 460, "PLAY", track, id)
+	f("PLAY", a, 200, "PLAY", url, id)
+	f("SETUP while playing", a, 455, "SETUP", second, tcp("4-5"), id)
+	f("the same without naming the session", a, 455, "SETUP", second, tcp("4-5"))
+	f("PAUSE", a, 200, "PAUSE", url+"/", id)
+	f("TEARDOWN", a, 200, "TEARDOWN", url, id)
+	f("PLAY after it", a, 454, "PLAY", url, id)
+	id = sessionID(f("SETUP after it", a, 200, "SETUP", second, overTCP))
+	f("PLAY of the only track", a, 200, "PLAY", second, id)
 
 	watch(t, url, "tcp").more(t, 0, 5)
 }

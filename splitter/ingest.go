@@ -2,12 +2,14 @@ package splitter
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	pion "github.com/pion/rtp"
 
 	"weir/proxy/rtp"
 	"weir/proxy/sdp"
+	"weir/proxy/udp"
 )
 
 // What ends a burst, besides the marker of the leading video track. Every burst
@@ -26,6 +28,7 @@ const (
 // numbers them, finds key frames, and publishes bursts.
 type ingest struct {
 	ring    *ring
+	large   atomic.Bool // a packet has come that no viewer over UDP can be sent
 	cname   string
 	publish func() // called after each publication, with mu held: must not block
 
@@ -110,6 +113,9 @@ func (in *ingest) packet(i int, pkt *pion.Packet, now time.Time) {
 	if size > 0xffff || i >= len(in.tracks) || pkt.Version != 2 || padless {
 		in.lost++
 		return
+	}
+	if size > udp.MaxPayload {
+		in.large.Store(true)
 	}
 	key := i == in.lead && in.codec.IsKey(pkt.Payload)
 	if !in.passes(i, key, now) {

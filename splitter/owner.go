@@ -1,6 +1,10 @@
 package splitter
 
-import "strings"
+import (
+	"strings"
+
+	"weir/proxy"
+)
 
 // gortsplib lets every connection from the same address have a session whose id it
 // knows, and behind one address there may be many viewers. Here a session is its
@@ -14,7 +18,7 @@ func (s *Splitter) name(d *userData, field string) {
 	defer s.mu.Unlock()
 	if !d.ended {
 		d.id = id
-		s.owners[id] = d.conn
+		s.owners[id] = d
 	}
 }
 
@@ -26,22 +30,27 @@ func (s *Splitter) unname(d *userData) {
 	delete(s.owners, d.id)
 }
 
-// mayName reports whether a connection may name a session in a request. What
-// nobody has gortsplib refuses.
-func (s *Splitter) mayName(c *conn, field string) bool {
-	id, _, _ := strings.Cut(field, ";")
+// named returns the session that a connection names in a request, nil for "". One
+// that there is not, or that is somebody else's, is refused alike.
+func (s *Splitter) named(c *conn, id string) (*userData, error) {
+	if id == "" {
+		return nil, nil
+	}
 	s.mu.Lock()
-	owner := s.owners[strings.TrimSpace(id)]
+	d := s.owners[id]
 	s.mu.Unlock()
-	if owner == nil || owner == c {
-		return true
+	switch {
+	case d == nil || d.conn != c && !d.conn.leftTo(c.viewer):
+		return nil, &proxy.Refusal{Reason: proxy.NoSession}
+	case d.conn != c:
+		d.conn.lives()
 	}
-	owner.mu.Lock()
-	gone := owner.gone
-	owner.mu.Unlock()
-	if !gone || !c.viewer.Same(owner.Viewer) {
-		return false
-	}
-	owner.lives()
-	return true
+	return d, nil
+}
+
+// leftTo reports whether a connection has gone, and v is its viewer.
+func (c *conn) leftTo(v *proxy.Viewer) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.gone && v.Same(c.Viewer)
 }

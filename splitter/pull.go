@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -31,6 +32,10 @@ const strangers = 20
 
 // errGoodbye is what a source says that ends (RFC 3550 §6.6). It may be back.
 var errGoodbye = errors.New("origin said goodbye")
+
+// errNotRTSP is what an origin says first that speaks another protocol. gortsplib
+// passes over bytes that it does not know, until its patience ends.
+var errNotRTSP = errors.New("it does not speak RTSP")
 
 // errStored is the verdict on a stream that has an end.
 var errStored = errors.New("stored stream")
@@ -156,7 +161,7 @@ func (p *puller) dialer(pl *pull) func(context.Context, string, string) (net.Con
 	return func(ctx context.Context, _, addr string) (net.Conn, error) {
 		if home == "" {
 			home = addr
-			return buffered(pl.link.Conn), nil
+			return buffered(pl.link.Conn, pl.link.URL.Scheme == "rtsps"), nil
 		}
 		if addr != home {
 			return nil, fmt.Errorf("redirected to %s, which is no origin of ours", addr)
@@ -165,19 +170,35 @@ func (p *puller) dialer(pl *pull) func(context.Context, string, string) (net.Con
 		if err != nil {
 			return nil, err
 		}
-		return buffered(link.Conn), nil
+		return buffered(link.Conn, link.URL.Scheme == "rtsps"), nil
 	}
 }
 
 // bufferedConn saves two system calls of three on reading.
 type bufferedConn struct {
 	net.Conn
-	br *bufio.Reader
+	br    *bufio.Reader
+	begun bool // the first byte has been seen
 }
 
-func buffered(c net.Conn) net.Conn { return &bufferedConn{c, bufio.NewReaderSize(c, pullBuffer)} }
+// buffered wraps a connection to an origin. Under TLS nothing is known of its bytes.
+func buffered(c net.Conn, secure bool) net.Conn {
+	return &bufferedConn{Conn: c, br: bufio.NewReaderSize(c, pullBuffer), begun: secure}
+}
 
-func (c *bufferedConn) Read(b []byte) (int, error) { return c.br.Read(b) }
+func (c *bufferedConn) Read(b []byte) (int, error) {
+	if !c.begun {
+		first, err := c.br.Peek(1)
+		if err == nil && strings.IndexByte("R$\r\n", first[0]) < 0 {
+			err = errNotRTSP
+		}
+		if err != nil {
+			return 0, err
+		}
+		c.begun = true
+	}
+	return c.br.Read(b)
+}
 
 // play sets up all tracks towards viewers and starts the stream into in.
 func (pl *pull) play(ctx context.Context, in *ingest) error {
@@ -289,10 +310,12 @@ func (pl *pull) response(res *base.Response) {
 }
 
 // undecodable counts packets that gortsplib drops; many at once mean that the
-// source has changed under us. Payload types that the description does not name
-// are no sign of it: error correction comes that way.
+// source has changed under us. Others are no sign of it: payload types that the
+// description does not name (error correction comes that way), packets of 0 bytes,
+// reports that are none. gortsplib has no type for the one that is
+// (pkg/rtcpreceiver/rtcpreceiver.go:251).
 func (pl *pull) undecodable(err error) {
-	if errors.As(err, &liberrors.ErrClientRTPPacketUnknownPayloadType{}) {
+	if !strings.Contains(err.Error(), "wrong SSRC") {
 		return
 	}
 	now := time.Now().UnixNano()
@@ -320,8 +343,32 @@ func (pl *pull) close() {
 	pl.link.Close()
 }
 
+// A shortError is one that quotes an origin, who may say much.
+type shortError struct{ error }
+
+func (e shortError) Error() string {
+	s := e.error.Error()
+	if len(s) > maxQuote {
+		s = strings.ToValidUTF8(s[:maxQuote], "") + "…"
+	}
+	return s
+}
+
+func (e shortError) Unwrap() error { return e.error }
+
+// maxQuote bounds what is logged of what an origin says, in bytes.
+const maxQuote = 300
+
 // refusal says no for an origin's sake.
 func refusal(err error) *proxy.Refusal {
+	r := refusalOf(err)
+	if r.Err != nil {
+		r.Err = shortError{r.Err}
+	}
+	return r
+}
+
+func refusalOf(err error) *proxy.Refusal {
 	var code liberrors.ErrClientBadStatusCode
 	var ne net.Error
 	retry := 5 * time.Second
@@ -342,7 +389,10 @@ func refusal(err error) *proxy.Refusal {
 
 // nonsense reports whether an origin answered what cannot be understood.
 func nonsense(err error) bool {
-	return errors.As(err, &liberrors.ErrClientSDPInvalid{}) ||
+	return errors.Is(err, errNotRTSP) ||
+		errors.As(err, &liberrors.ErrClientServerRequestedTCP{}) ||
+		errors.As(err, &liberrors.ErrClientServerRequestedUDP{}) ||
+		errors.As(err, &liberrors.ErrClientSDPInvalid{}) ||
 		errors.As(err, &liberrors.ErrClientContentTypeMissing{}) ||
 		errors.As(err, &liberrors.ErrClientContentTypeUnsupported{}) ||
 		errors.As(err, &liberrors.ErrClientTransportHeaderInvalid{})

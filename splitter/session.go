@@ -70,6 +70,16 @@ func (s *session) setUp(track, channel int, url string) {
 	}
 }
 
+// tracks is how many have been set up.
+func (s *session) tracks() (n int) {
+	for _, ch := range s.channels {
+		if ch >= 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // begin gives the session to the fan-out; its 200 has been written.
 func (s *session) begin(o *opening) {
 	s.setState("playing")

@@ -9,10 +9,8 @@ import (
 
 	"github.com/bluenviron/gortsplib/v4"
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
-	"github.com/bluenviron/gortsplib/v4/pkg/headers"
 
 	"weir/proxy"
-	"weir/proxy/sdp"
 )
 
 const (
@@ -39,6 +37,7 @@ var (
 	_ gortsplib.ServerHandlerOnSetup        = (*signalling)(nil)
 	_ gortsplib.ServerHandlerOnPlay         = (*signalling)(nil)
 	_ gortsplib.ServerHandlerOnPause        = (*signalling)(nil)
+	_ gortsplib.ServerHandlerOnGetParameter = (*signalling)(nil)
 	_ gortsplib.ServerHandlerOnSetParameter = (*signalling)(nil)
 )
 
@@ -119,50 +118,41 @@ func (h *signalling) OnDescribe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (*bas
 	return &base.Response{StatusCode: base.StatusOK, Body: f.body}, nil, nil
 }
 
-// OnSetup implements gortsplib.ServerHandlerOnSetup.
+// OnSetup implements gortsplib.ServerHandlerOnSetup. What can be wrong with a SETUP
+// has been looked at by vet.
 func (h *signalling) OnSetup(ctx *gortsplib.ServerHandlerOnSetupCtx) (*base.Response, *gortsplib.ServerStream, error) {
-	c := connOf(ctx.Conn)
-	s := sessionOf(ctx.Session)
-	track, ok := trackOf(ctx.Request.URL, c.feed)
-	if !ok || s != nil && s.feed != c.feed {
-		return status(base.StatusNotFound), nil, nil // or the feed has ended and begun anew
+	c, d := connOf(ctx.Conn), dataOf(ctx.Session)
+	if c.feed == nil || d.conn != c || d.session != nil && d.session.feed != c.feed {
+		return status(base.StatusBadRequest), nil, nil // gortsplib has read another request than we have
 	}
-	offer, code := h.offer(ctx)
-	switch {
-	case code != base.StatusOK:
-		return status(code), nil, nil
-	case dataOf(ctx.Session).conn != c, // whoever else knows its id: what it is belongs to its connection
-		s != nil && s.channels[track] >= 0,
-		s != nil && (s.udp != nil) != (ctx.Transport == gortsplib.TransportUDP):
-		return status(base.StatusBadRequest), nil, nil
-	}
-	if s == nil {
-		var err error
-		if s, err = h.newSession(c, ctx); err != nil {
+	if d.session == nil {
+		if err := h.newSession(c, ctx); err != nil {
 			return refused(err), nil, nil
 		}
 	}
-	c.setUp = dataOf(ctx.Session)
-	s.setUp(track, h.channel(s, track, offer), c.request.URL)
+	c.setUp = d
+	s, channel := d.session, c.offer.first
 	if s.udp != nil {
-		h.setUpUDP(s, track, offer.ClientPorts)
+		channel = 2 * c.track
+		h.setUpUDP(s, c.track, c.offer)
 	}
+	s.setUp(c.track, channel, trackURL(c.request.URL, c.track))
 	return status(base.StatusOK), s.stream, nil
 }
 
 // newSession makes our part of a session at its first SETUP.
-func (h *signalling) newSession(c *conn, ctx *gortsplib.ServerHandlerOnSetupCtx) (*session, error) {
+func (h *signalling) newSession(c *conn, ctx *gortsplib.ServerHandlerOnSetupCtx) error {
 	f := c.feed
 	ticket, err := h.s.env.Gate.Admit(c.ctx, c.viewer)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := ticket.Declare(proxy.BitRate(f.sdp.BitRate())); err != nil {
 		ticket.Close()
-		return nil, err
+		return err
 	}
 	s := newSession(f, c, ctx.Session, ticket)
-	if ctx.Transport == gortsplib.TransportUDP {
+	if c.offer.udp {
 		s.udp = newUDPTarget(len(s.channels))
 		s.stream, err = newStream(h.server, f.desc)
 		s.release = s.stream.Close
@@ -171,85 +161,22 @@ func (h *signalling) newSession(c *conn, ctx *gortsplib.ServerHandlerOnSetupCtx)
 	}
 	if err != nil {
 		ticket.Close()
-		return nil, err
+		return err
 	}
 	if !f.join(s) {
 		ticket.Close()
 		s.release()
-		return nil, &proxy.Refusal{Reason: proxy.OriginDown, RetryAfter: time.Second}
+		return &proxy.Refusal{Reason: proxy.OriginDown, RetryAfter: time.Second}
 	}
 	dataOf(ctx.Session).session = s
-	return s, nil
+	return nil
 }
 
-// offer is the transport that gortsplib is going to take: the first of the
-// viewer's that can be had. It checks what gortsplib does not.
-func (h *signalling) offer(ctx *gortsplib.ServerHandlerOnSetupCtx) (*headers.Transport, base.StatusCode) {
-	if connOf(ctx.Conn).Viewer.Secure && ctx.Transport != gortsplib.TransportTCP {
-		return nil, base.StatusUnsupportedTransport // media would leave in the clear
-	}
-	var offers headers.Transports
-	if err := offers.Unmarshal(ctx.Request.Header["Transport"]); err != nil {
-		return nil, base.StatusBadRequest
-	}
-	for _, t := range offers {
-		tcp := t.Protocol == headers.TransportProtocolTCP
-		multicast := t.Delivery != nil && *t.Delivery == headers.TransportDeliveryMulticast
-		if t.Secure || multicast || tcp != (ctx.Transport == gortsplib.TransportTCP) {
-			continue
-		}
-		switch ids, ports := t.InterleavedIDs, t.ClientPorts; {
-		case tcp && ids != nil && (ids[0] < 0 || ids[0] > 254):
-			return nil, base.StatusBadRequest
-		case !tcp && (ports == nil || ports[0] < 1024 || ports[0] > 65534 || ports[1] < 1024 || ports[1] > 65535):
-			return nil, base.StatusBadRequest
-		}
-		return &t, base.StatusOK
-	}
-	return nil, base.StatusUnsupportedTransport
-}
-
-// channel is the interleaved channel of a track: what the viewer asked for, else
-// what gortsplib is going to choose, the first free pair.
-func (h *signalling) channel(s *session, track int, t *headers.Transport) int {
-	if t.InterleavedIDs != nil {
-		return t.InterleavedIDs[0]
-	}
-	for ch := 0; ; ch += 2 {
-		free := true
-		for i, used := range s.channels {
-			if i != track && used >= 0 && used <= ch+1 && used+1 >= ch {
-				free = false
-			}
-		}
-		if free {
-			return ch
-		}
-	}
-}
-
-func (h *signalling) setUpUDP(s *session, track int, ports *[2]int) {
+func (h *signalling) setUpUDP(s *session, track int, o offer) {
 	a := s.conn.RemoteAddr().(*net.TCPAddr)
-	s.udp.rtp[track] = &net.UDPAddr{IP: a.IP, Zone: a.Zone, Port: ports[0]}
-	s.udp.rtcp[track] = &net.UDPAddr{IP: a.IP, Zone: a.Zone, Port: ports[1]}
+	s.udp.rtp[track] = &net.UDPAddr{IP: a.IP, Zone: a.Zone, Port: o.first}
+	s.udp.rtcp[track] = &net.UDPAddr{IP: a.IP, Zone: a.Zone, Port: o.second}
 	h.s.claim(s.udp.rtp[track].String(), s)
-}
-
-// trackOf is the track that a SETUP names, behind the query or the path as
-// gortsplib looks for it; without a name it is the first.
-func trackOf(u *base.URL, f *feed) (int, bool) {
-	if f == nil {
-		return 0, false
-	}
-	where := u.Path
-	if strings.Contains(u.RawQuery, "/trackID=") {
-		where = u.RawQuery
-	}
-	_, track, ok := sdp.SplitTrack(where)
-	if !ok && strings.Contains(where, "/trackID=") {
-		return 0, false
-	}
-	return track, track < len(f.sdp.Media) && !f.sdp.Media[track].BackChannel
 }
 
 // OnPlay implements gortsplib.ServerHandlerOnPlay. Live is where everybody is:
@@ -281,6 +208,12 @@ func (h *signalling) OnPause(ctx *gortsplib.ServerHandlerOnPauseCtx) (*base.Resp
 	return status(base.StatusOK), nil
 }
 
+// OnGetParameter implements gortsplib.ServerHandlerOnGetParameter: it asks whether we
+// are there (RFC 2326 §10.8), with a session or without.
+func (h *signalling) OnGetParameter(*gortsplib.ServerHandlerOnGetParameterCtx) (*base.Response, error) {
+	return status(base.StatusOK), nil
+}
+
 // OnSetParameter implements gortsplib.ServerHandlerOnSetParameter: some players
 // keep their session alive by it.
 func (h *signalling) OnSetParameter(*gortsplib.ServerHandlerOnSetParameterCtx) (*base.Response, error) {
@@ -293,6 +226,7 @@ func (h *signalling) OnResponse(sc *gortsplib.ServerConn, res *base.Response) {
 	res.Header["Server"] = base.HeaderValue{serverName}
 	c := connOf(sc)
 	if c.request == nil || res.StatusCode != base.StatusOK {
+		delete(res.Header, "Session") // gortsplib makes one before it asks whether there shall be one
 		return
 	}
 	switch c.request.Method {
@@ -306,32 +240,34 @@ func (h *signalling) OnResponse(sc *gortsplib.ServerConn, res *base.Response) {
 		}
 		sayTransport(c, res)
 	case "PLAY":
-		res.Header["Range"] = base.HeaderValue{"npt=now-"}
-		res.Header["RTP-Info"] = base.HeaderValue{c.rtpInfo}
+		sayPlay(c, res)
+	case "TEARDOWN":
+		if c.setUp == c.about {
+			c.setUp = nil
+		}
 	}
-}
-
-// contentBase is what tracks are relative to. A query may hold a token: it is not
-// said again.
-func contentBase(url string) string {
-	url, _, _ = strings.Cut(url, "?")
-	return strings.TrimRight(url, "/") + "/"
 }
 
 // sayTransport names the SSRC under which the track comes, and the time-out,
 // which gortsplib gives over UDP only.
 func sayTransport(c *conn, res *base.Response) {
-	u, err := base.ParseURL(c.request.URL)
-	if err != nil {
-		return
-	}
-	track, ok := trackOf(u, c.feed)
-	if v := res.Header["Transport"]; ok && len(v) == 1 {
+	if v := res.Header["Transport"]; len(v) == 1 {
 		t, _, _ := strings.Cut(v[0], ";ssrc=")
-		res.Header["Transport"] = base.HeaderValue{fmt.Sprintf("%s;ssrc=%08X", t, c.feed.in.tracks[track].num.SSRC)}
+		res.Header["Transport"] = base.HeaderValue{fmt.Sprintf("%s;ssrc=%08X", t, c.feed.in.tracks[c.track].num.SSRC)}
 	}
 	if v := res.Header["Session"]; len(v) == 1 && !strings.Contains(v[0], ";") {
 		res.Header["Session"] = base.HeaderValue{v[0] + ";timeout=" + strconv.Itoa(sessionTimeout)}
+	}
+}
+
+// sayPlay says where and how fast it plays, whatever was asked: live.
+func sayPlay(c *conn, res *base.Response) {
+	res.Header["Range"] = base.HeaderValue{"npt=now-"}
+	res.Header["RTP-Info"] = base.HeaderValue{c.rtpInfo}
+	for _, name := range []string{"Scale", "Speed"} { // RFC 2326 §12.34, §12.35
+		if c.request.Header.Count(name) > 0 {
+			res.Header[name] = base.HeaderValue{"1.0"}
+		}
 	}
 }
 

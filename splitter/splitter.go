@@ -68,7 +68,7 @@ type Splitter struct {
 	mu       sync.Mutex
 	feeds    map[string]*feed // by path; none that has ended
 	ports    map[string]*session
-	owners   map[string]*conn // of sessions, by the id that viewers name
+	owners   map[string]*userData // sessions by the id that viewers name
 	verdicts *lru.Cache[string, verdict]
 }
 
@@ -87,7 +87,7 @@ func New(o Options, env proxy.Env) (*Splitter, error) {
 	}
 	s := &Splitter{opt: o, env: env, log: env.Log.Named("splitter"), conns: newConnQueue(), start: make(chan *feed),
 		herd: newHerd(), orphanGrace: orphanGrace, past: &budget{max: int64(o.Past)},
-		workers: newWorkers(runtime.GOMAXPROCS(0)), feeds: map[string]*feed{}, ports: map[string]*session{}, owners: map[string]*conn{}}
+		workers: newWorkers(runtime.GOMAXPROCS(0)), feeds: map[string]*feed{}, ports: map[string]*session{}, owners: map[string]*userData{}}
 	s.batches.New = func() any { return newBatch(s.udp) }
 	s.scratch.New = func() any { b := make([]byte, 0, maxBurst+64<<10); return &b }
 	s.verdicts, _ = lru.New[string, verdict](rememberPaths) // errs on a size below 1 only

@@ -1,8 +1,10 @@
 package splitter
 
 import (
+	"cmp"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 
 	"go.uber.org/zap"
@@ -14,6 +16,15 @@ import (
 // errMoved closes a connection whose viewer asks for what another rung serves:
 // a connection has one rung, and players dial again.
 var errMoved = errors.New("path belongs to another rung")
+
+// errURL is a URL that is not absolute, or not for RTSP (RFC 2326 §3.2).
+var errURL = errors.New("not a URL for RTSP")
+
+// maxCSeq bounds what is said again in every answer, in bytes.
+const maxCSeq = 64
+
+// methods are those that are answered.
+var methods = strings.Split(proxy.RTSPMethods, ", ")
 
 // maxGuesses is how many requests of a connection may be refused for what they show
 // or for how they are written: players try a handful of credentials, as they may
@@ -38,7 +49,7 @@ func (c *conn) next() error {
 	m, err := c.in.Next()
 	switch {
 	case errors.Is(err, wire.ErrMalformed):
-		c.log.Debug("malformed request", zap.Error(err))
+		c.log.Debug("malformed request", zap.String("error", unquoted(err)))
 		c.offend()
 		code, phrase := wire.Code(err)
 		c.answer(&wire.Response{Code: code, Phrase: phrase})
@@ -53,7 +64,7 @@ func (c *conn) next() error {
 	if !ok {
 		return nil // answers to nothing, too
 	}
-	c.request, c.feed = req, nil
+	c.request, c.feed, c.about = req, nil, nil
 	if err := c.vet(req); err != nil {
 		if errors.Is(err, errMoved) {
 			c.log.Debug("connection closed", zap.Error(err))
@@ -61,9 +72,15 @@ func (c *conn) next() error {
 		}
 		return c.refused(req, proxy.Refused(err))
 	}
-	c.viewer.Taken.StripRequest(req)
-	c.pending = forGortsplib(req).Append(nil)
+	c.pending = c.forGortsplib().Append(nil)
 	return nil
+}
+
+// unquoted is an error without what it quotes: credentials may stand anywhere in a
+// malformed request.
+func unquoted(err error) string {
+	text, _, _ := strings.Cut(err.Error(), `"`)
+	return strings.TrimSpace(text)
 }
 
 // refused answers, and ends the connection of a viewer who goes on guessing.
@@ -83,25 +100,51 @@ func (c *conn) refused(req *wire.Request, r *proxy.Refusal) error {
 // offend tells the gate of what nobody can make sense of.
 func (c *conn) offend() { c.s.env.Gate.Offend(c.viewer.Addr.Addr(), proxy.BadRequest) }
 
-// vet asks the gate about a path it has not been asked about, and finds the feed
-// of a DESCRIBE or SETUP.
+// vet looks at a request before gortsplib does, which answers most of what is wrong
+// with 400 and hangs up. It asks the gate about a path that it has not been asked
+// about, and finds what the request is about: session, feed, track, transport.
 func (c *conn) vet(req *wire.Request) error {
-	if req.Header.Get("CSeq") == "" {
-		c.offend()
-		return &proxy.Refusal{Reason: proxy.BadRequest}
+	if n := len(req.Header.Get("CSeq")); req.Header.Count("CSeq") != 1 || n == 0 || n > maxCSeq || req.Header.Count("Session") > 1 {
+		return c.unreadable(nil)
+	}
+	if !slices.Contains(methods, req.Method) { // gortsplib looks for one it knows anywhere in what it reads
+		return &proxy.Refusal{Reason: proxy.BadMethod}
 	}
 	if req.Header.Count("Require")+req.Header.Count("Proxy-Require") > 0 {
 		return &proxy.Refusal{Reason: proxy.UnknownFeature}
 	}
-	if !c.s.mayName(c, req.Header.Get("Session")) {
-		return &proxy.Refusal{Reason: proxy.NoSession}
+	var err error
+	if c.about, err = c.s.named(c, sessionID(req)); err != nil {
+		return err
 	}
 	switch req.Method {
-	case "DESCRIBE", "SETUP":
-	case "OPTIONS", "PLAY", "PAUSE", "TEARDOWN", "GET_PARAMETER", "SET_PARAMETER", "ANNOUNCE", "RECORD":
-		return nil // about a session, or refused by gortsplib
-	default: // gortsplib looks for a method it knows anywhere in what it reads
-		return &proxy.Refusal{Reason: proxy.BadMethod}
+	case "DESCRIBE":
+		return c.vetPath(req)
+	case "SETUP":
+		if err := c.vetPath(req); err != nil {
+			return err
+		}
+		return c.vetSetup(req)
+	case "PLAY", "PAUSE":
+		return c.vetPlay(req)
+	case "TEARDOWN":
+		if c.about == nil {
+			return &proxy.Refusal{Reason: proxy.NoSession}
+		}
+	}
+	return nil
+}
+
+// unreadable refuses what nobody can make sense of, and tells the gate.
+func (c *conn) unreadable(err error) error {
+	c.offend()
+	return &proxy.Refusal{Reason: proxy.BadRequest, Err: err}
+}
+
+// vetPath finds the feed that a DESCRIBE or SETUP is about.
+func (c *conn) vetPath(req *wire.Request) error {
+	if !absolute(req) {
+		return c.unreadable(errURL)
 	}
 	v, err := c.Viewer.Asking(req)
 	if err != nil {
@@ -120,47 +163,69 @@ func (c *conn) vet(req *wire.Request) error {
 	return err
 }
 
+// vetSetup finds the track and the transport.
+func (c *conn) vetSetup(req *wire.Request) error {
+	track, named, err := trackOf(req)
+	if err != nil {
+		return err
+	}
+	if !named {
+		if track, err = c.feed.onlyTrack(); err != nil {
+			return err
+		}
+	}
+	if track >= len(c.feed.sdp.Media) || c.feed.sdp.Media[track].BackChannel {
+		return &proxy.Refusal{Reason: proxy.NotFound}
+	}
+	can := choice{tcp: true, udp: c.s.udp != nil && !c.Viewer.Secure && !c.feed.in.large.Load()} // under TLS no media leaves in the clear
+	if d := cmp.Or(c.about, c.setUp); d != nil {
+		s := d.session
+		switch {
+		case s.feed != c.feed:
+			return &proxy.Refusal{Reason: proxy.NotFound} // or its feed has ended and begun anew
+		case d.conn != c, s.playing(), s.channels[track] >= 0:
+			return &proxy.Refusal{Reason: proxy.WrongState}
+		}
+		can.tcp, can.udp, can.used = s.udp == nil, can.udp && s.udp != nil, s.channels
+	}
+	c.track = track
+	c.offer, err = can.take(joined(req, "Transport"))
+	return err
+}
+
+// vetPlay refuses what is about another presentation than the session's, or about
+// one of its tracks only (RFC 2326 §10.5, §10.6).
+func (c *conn) vetPlay(req *wire.Request) error {
+	if c.about == nil {
+		return &proxy.Refusal{Reason: proxy.NoSession}
+	}
+	path, _, err := proxy.RequestTarget(&wire.Request{Method: "SETUP", URL: req.URL}) // without a track's name
+	if err != nil {
+		return c.unreadable(err)
+	}
+	track, named, err := trackOf(req)
+	if err != nil {
+		return err
+	}
+	s := c.about.session
+	switch {
+	case path != s.feed.path, named && (track >= len(s.channels) || s.channels[track] < 0):
+		return &proxy.Refusal{Reason: proxy.NotFound}
+	case named && s.tracks() > 1:
+		return &proxy.Refusal{Reason: proxy.OnlyAggregate}
+	}
+	return nil
+}
+
 // refuse is the answer to a request that gortsplib is not to see.
 func (c *conn) refuse(req *wire.Request, r *proxy.Refusal) *wire.Response {
 	c.s.met.refused.WithLabelValues(string(r.Reason)).Inc()
+	c.log.Debug("request refused", zap.String("method", req.Method), zap.Error(r))
 	res := r.Response(req)
 	if r.Reason == proxy.UnknownFeature {
 		res.Header.Add("Unsupported", strings.Trim(req.Header.Get("Require")+", "+req.Header.Get("Proxy-Require"), ", "))
 	}
 	return res
-}
-
-// forGortsplib is a request as gortsplib may see it. It holds up every SETUP of a
-// player named GStreamer for a second (server_session.go:1225), and resolves
-// host names that a viewer writes into Transport (pkg/headers/transport.go:203).
-func forGortsplib(req *wire.Request) *wire.Request {
-	r := &wire.Request{Method: req.Method, URL: req.URL, Body: req.Body}
-	for _, f := range req.Header {
-		switch {
-		case strings.EqualFold(f.Name, "User-Agent"):
-			continue
-		case strings.EqualFold(f.Name, "Transport"):
-			f.Value = plainTransport(f.Value)
-		}
-		r.Header = append(r.Header, f)
-	}
-	return r
-}
-
-func plainTransport(v string) string {
-	var offers []string
-	v = strings.ReplaceAll(v, `"`, "") // behind a quoted value gortsplib finds another name without a semicolon
-	for offer := range strings.SplitSeq(v, ",") {
-		var kept []string
-		for p := range strings.SplitSeq(offer, ";") {
-			k, _, _ := strings.Cut(strings.TrimSpace(p), "=")
-			if k != "source" && k != "destination" {
-				kept = append(kept, strings.TrimSpace(p))
-			}
-		}
-		offers = append(offers, strings.Join(kept, ";"))
-	}
-	return strings.Join(offers, ",")
 }
 
 // answer answers a request that gortsplib never sees.

@@ -1,6 +1,8 @@
 package sdp
 
 import (
+	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -16,15 +18,21 @@ var dropped = []string{"control", "range", "source-filter", "rtcp", "ssrc", "ssr
 // end, and no back channels.
 func (s *Session) Edge() []byte {
 	var b strings.Builder
+	far := s.addresses()
 	put := func(line string) { b.WriteString(line); b.WriteString("\r\n") }
+	pass := func(line string) { // what is the origin's
+		if !tells(line, far) {
+			put(line)
+		}
+	}
 	put("v=0")
 	put(origin(s.lines))
-	put("s=" + name(s.lines))
-	keep(s.lines, "i", put)
+	put("s=" + name(s.lines, far))
+	keep(s.lines, "i", pass)
 	put("c=IN IP4 0.0.0.0")
-	keep(s.lines, "b", put)
+	keep(s.lines, "b", pass)
 	put("t=0 0")
-	attributes(s.lines, put)
+	attributes(s.lines, pass)
 	put("a=control:*")
 	put("a=range:npt=now-")
 	for i, m := range s.Media {
@@ -32,9 +40,9 @@ func (s *Session) Edge() []byte {
 			continue
 		}
 		put(portless(m.lines[0]))
-		keep(m.lines, "i", put)
-		keep(m.lines, "b", put)
-		attributes(m.lines, put)
+		keep(m.lines, "i", pass)
+		keep(m.lines, "b", pass)
+		attributes(m.lines, pass)
 		put("a=control:trackID=" + strconv.Itoa(i))
 	}
 	return []byte(b.String())
@@ -53,19 +61,52 @@ func origin(lines []string) string {
 func digits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
 
 // name is the session's name; RFC 8866 §5.3 wants a blank where there is none.
-func name(lines []string) string {
+func name(lines, far []string) string {
 	for _, l := range lines {
-		if v, ok := strings.CutPrefix(l, "s="); ok && v != "" && !strings.Contains(v, "://") {
+		if v, ok := strings.CutPrefix(l, "s="); ok && v != "" && !strings.Contains(v, "://") && !tells(v, far) {
 			return v
 		}
 	}
 	return " "
 }
 
-// portless is a media line as RTSP servers write it: the port is agreed in SETUP.
+// addresses are those that the description gives for the origin, as text, without
+// those that say nothing of where it is.
+func (s *Session) addresses() (far []string) {
+	all := slices.Clone(s.lines)
+	for _, m := range s.Media {
+		all = append(all, m.lines...)
+	}
+	for _, l := range all {
+		f := strings.Fields(l)
+		if len(f) == 0 || !strings.HasPrefix(l, "o=") && !strings.HasPrefix(l, "c=") {
+			continue
+		}
+		a, _, _ := strings.Cut(f[len(f)-1], "/") // of a group: /ttl/number
+		ip, err := netip.ParseAddr(a)
+		if err == nil && !ip.IsUnspecified() && !ip.IsLoopback() || err != nil && strings.Contains(a, ".") && len(a) > 3 {
+			far = append(far, strings.ToLower(a))
+		}
+	}
+	return far
+}
+
+// tells reports whether a line names one of the addresses, or can be read as two.
+func tells(line string, far []string) bool {
+	low := strings.ToLower(line)
+	return strings.ContainsAny(line, "\r\x00") || slices.ContainsFunc(far, func(a string) bool { return strings.Contains(low, a) })
+}
+
+// portless is a media line as RTSP servers write it: the port is agreed in SETUP. The
+// profile is the one that there is, whatever it is between the origin and the edge:
+// players ask for what they read here.
 func portless(line string) string {
 	f := strings.Fields(line)
 	f[1] = "0"
+	switch strings.ToUpper(f[2]) {
+	case "RTP/AVPF", "RTP/SAVP", "RTP/SAVPF":
+		f[2] = "RTP/AVP"
+	}
 	return strings.Join(f, " ")
 }
 
@@ -95,6 +136,10 @@ func drops(a string) bool {
 		}
 	}
 	a = strings.ToLower(a)
+	switch key = strings.ToLower(strings.TrimSpace(key)); {
+	case key == "ts-refclk" && a != "ts-refclk:local", key == "mediaclk" && a != "mediaclk:sender":
+		return true // RFC 7273: of a clock and of time stamps that are not the edge's
+	}
 	return strings.Contains(a, "rtsp://") || strings.Contains(a, "rtsps://")
 }
 

@@ -90,6 +90,53 @@ func TestEdgeSaysNothingOfTheOrigin(t *testing.T) {
 	}
 }
 
+// TestEdgeDropsAddresses: wherever the description has the addresses that it gives for
+// its origin, and lines that hide others.
+func TestEdgeDropsAddresses(t *testing.T) {
+	f := func(line string, kept bool) {
+		t.Helper()
+		for _, body := range []string{
+			"v=0\r\no=- 1 1 IN IP4 198.51.100.7\r\ns=x\r\nc=IN IP6 2001:DB8::7\r\nt=0 0\r\n" + line + "\r\nm=video 0 RTP/AVP 26\r\nc=IN IP4 cam.example.com/127\r\n",
+			"v=0\r\no=- 1 1 IN IP4 198.51.100.7\r\ns=x\r\nc=IN IP6 2001:DB8::7\r\nt=0 0\r\nm=video 0 RTP/AVP 26\r\nc=IN IP4 cam.example.com/127\r\n" + line + "\r\n",
+		} {
+			if got := strings.Contains(edge(t, body), line); got != kept {
+				t.Errorf("%q is kept: %v in %q", line, got, body)
+			}
+		}
+	}
+	f("a=x-server:198.51.100.7", false)
+	f("a=x-server:[2001:db8::7]:554", false)
+	f("a=tool:cam at CAM.example.COM", false)
+	f("a=x-server:198.51.100.77", false) // better one too many
+	f("a=x-server:203.0.113.5", true)
+	f("i=the one at 198.51.100.7", false)
+	f("i=the one at the door", true)
+	f("a=x\rc=IN IP4 203.0.113.5", false)
+	f("a=x\x00y", false)
+	f("a=ts-refclk:ntp=203.0.113.5", false)
+	f("a=ts-refclk:local", true)
+	f("a=mediaclk:direct=963214424", false)
+	f("a=mediaclk:sender", true)
+	f("a=source:rtsp://203.0.113.5/", false)
+	if got := edge(t, "v=0\no=- 1 1 IN IP4 198.51.100.7\ns=cam 198.51.100.7\nm=video 0 RTP/AVP 26\n"); !strings.Contains(got, "s= \r\n") {
+		t.Errorf("the name is in %q", got)
+	}
+	for _, addr := range []string{"0.0.0.0", "127.0.0.1", "::1", "localhost", "-"} { // say nothing
+		if got := edge(t, "v=0\no=- 1 1 IN IP4 "+addr+"\ns=x\na=y:"+addr+"\nm=video 0 RTP/AVP 26\n"); !strings.Contains(got, "a=y:"+addr) {
+			t.Errorf("%s hides %q", addr, got)
+		}
+	}
+}
+
+// TestEdgeProfile: viewers ask for the profile that they read, and there is one.
+func TestEdgeProfile(t *testing.T) {
+	for _, profile := range []string{"RTP/AVP", "RTP/AVPF", "RTP/SAVP", "RTP/SAVPF"} {
+		if got := edge(t, "v=0\nm=video 5000 "+profile+" 96\na=rtpmap:96 H264/90000\n"); !strings.Contains(got, "m=video 0 RTP/AVP 96\r\n") {
+			t.Errorf("%s: %q", profile, got)
+		}
+	}
+}
+
 // TestEdgeKeeps: what an edge does not know is not its to drop.
 func TestEdgeKeeps(t *testing.T) {
 	for name, body := range samples {
