@@ -331,6 +331,16 @@ func (f *feed) touch() bool {
 	return f.state != "ended"
 }
 
+// refused is why the feed never played; nil if it did, or may yet.
+func (f *feed) refused() error {
+	select {
+	case <-f.opened:
+		return f.err
+	default:
+		return nil
+	}
+}
+
 // join counts a session as a viewer; false if the feed has ended.
 func (f *feed) join(s *session) bool {
 	f.mu.Lock()

@@ -413,3 +413,17 @@ func TestPausedKeepsNothing(t *testing.T) {
 		t.Error("it is still served")
 	}
 }
+
+// What a feed found out is known before it is noted: nobody asks the origin again
+// between the two.
+func TestRefusedFeedIsAsked(t *testing.T) {
+	s := newTestSplitter(t, Options{})
+	f := newFeed("/vod", s)
+	f.err = errStored
+	f.setState("ended", "")
+	close(f.opened)
+	s.feeds["/vod"] = f
+	if _, err := s.lookup(t.Context(), "/vod"); !errors.Is(err, errStored) {
+		t.Errorf("lookup = %v, want that it is stored", err)
+	}
+}

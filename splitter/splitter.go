@@ -194,7 +194,14 @@ func (s *Splitter) lookup(ctx context.Context, path string) (*feed, error) {
 		s.verdicts.Remove(path)
 	}
 	f, running := s.feeds[path]
-	if running = running && f.touch(); !running {
+	if running && !f.touch() {
+		if err := f.refused(); err != nil { // it is about to be noted
+			s.mu.Unlock()
+			return nil, err
+		}
+		running = false
+	}
+	if !running {
 		f = newFeed(path, s)
 		f.touch()
 		s.feeds[path] = f
