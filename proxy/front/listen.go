@@ -269,27 +269,27 @@ func (c *conn) Write(b []byte) (int, error) {
 }
 
 // ReadFrom keeps sendfile and splice for net/http, which looks for it.
-func (c *conn) ReadFrom(r io.Reader) (int64, error) {
-	n, err := io.Copy(c.Conn, r) // by TCPConn's own ReadFrom
-	c.sent(int(n))
-	for ofFile(r) && c.goesOn(err) {
-		var m int64
-		m, err = io.Copy(c.Conn, r)
+func (c *conn) ReadFrom(r io.Reader) (n int64, err error) {
+	for {
+		before := leftInFile(r)
+		m, err := io.Copy(c.Conn, r) // by TCPConn's own ReadFrom
 		c.sent(int(m))
 		n += m
+		if before < 0 || before-leftInFile(r) != m || !c.goesOn(err) {
+			return n, err
+		}
 	}
-	return n, err
 }
 
-// ofFile reports whether what was not sent of r can still be read from it, because
-// the kernel reads it itself.
-func ofFile(r io.Reader) bool {
-	l, ok := r.(*io.LimitedReader)
-	if !ok {
-		return false
+// leftInFile is how much of a file is still to be sent; -1 if r is none. What was read
+// of it and not sent, as by a copy instead of sendfile, is lost: there is no going on.
+func leftInFile(r io.Reader) int64 {
+	if l, ok := r.(*io.LimitedReader); ok {
+		if _, ok := l.R.(*os.File); ok {
+			return l.N
+		}
 	}
-	_, ok = l.R.(*os.File)
-	return ok
+	return -1
 }
 
 // SetWriteDeadline implements net.Conn. A viewer over HTTP who still takes what he
