@@ -91,7 +91,7 @@ func (in *ingest) source(now time.Time) {
 	in.clock.source()
 	in.open = false
 	in.since = now
-	in.keyed = false
+	in.keyed, in.setsDone = false, false
 	in.picture = cursor{}
 	in.ring.forget()
 }

@@ -16,8 +16,14 @@ import (
 // and may say so in its description only. Then they go out in band before each key
 // frame that does not bring them (RFC 6184 §8.4, RFC 7798 §7.1).
 
+// Bounds of what a description may put before each key frame.
+const (
+	maxSets = 16
+	maxSet  = 1400 // bytes: it goes into one packet, also over UDP
+)
+
 // setsOf are the parameter sets that a description has of a track, in the order in
-// which a decoder wants them.
+// which a decoder wants them. What is out of bounds is left out.
 func setsOf(m sdp.Media) (sets [][]byte) {
 	for _, name := range []string{"sprop-parameter-sets", "sprop-vps", "sprop-sps", "sprop-pps"} {
 		for p := range strings.SplitSeq(m.Fmtp, ";") {
@@ -26,7 +32,7 @@ func setsOf(m sdp.Media) (sets [][]byte) {
 				continue
 			}
 			for s := range strings.SplitSeq(v, ",") {
-				if b, err := base64.StdEncoding.DecodeString(strings.TrimSpace(s)); err == nil && len(b) > 0 {
+				if b, err := base64.StdEncoding.DecodeString(strings.TrimSpace(s)); err == nil && len(b) > 0 && len(b) <= maxSet && len(sets) < maxSets {
 					sets = append(sets, b)
 				}
 			}

@@ -1,6 +1,8 @@
 package splitter
 
 import (
+	"encoding/base64"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +31,8 @@ func TestSetsOf(t *testing.T) {
 	f("sprop-parameter-sets=Z0IAHg==,aM4xsg==", "g\x42\x00\x1e", "h\xce\x31\xb2")
 	f("SPROP-Parameter-Sets = Z0IAHg==")
 	f("sprop-parameter-sets=,%%,Z0IAHg==,", "g\x42\x00\x1e")
+	f("sprop-parameter-sets="+base64.StdEncoding.EncodeToString(make([]byte, maxSet+1))+",Z0IAHg==", "g\x42\x00\x1e")
+	f("sprop-parameter-sets="+strings.Repeat("QQ==,", 100), slices.Repeat([]string{"A"}, maxSets)...)
 	f("sprop-pps=RAE=; sprop-vps=QAE=; sprop-sps=QgE=", "\x40\x01", "\x42\x01", "\x44\x01")
 }
 

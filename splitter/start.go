@@ -47,7 +47,7 @@ func (b *burst) rewrite(pkt []byte) {
 // squeezed is the burst of a viewer who starts at a place in the ring; nil where
 // there are no pictures between it and the live edge. mu is held.
 func (in *ingest) squeezed(from cursor) *burst {
-	if in.lead < 0 || from.s == nil {
+	if in.lead < 0 || from.s == nil || in.codec == rtp.MP2T { // its clock is inside the payload
 		return nil
 	}
 	b := &burst{end: in.ring.here().offset(), track: in.lead}
