@@ -128,7 +128,7 @@ func New(o Options, env proxy.Env) (*Cache, error) {
 // keepsHost reports whether the viewer's Host goes to the origins: then it is
 // part of the key.
 func keepsHost(u proxy.Upstream) bool {
-	k, ok := u.(interface{ KeepsHost() bool })
+	k, ok := proxy.Face[interface{ KeepsHost() bool }](u)
 	return ok && k.KeepsHost()
 }
 
@@ -199,7 +199,7 @@ func (c *Cache) Ready() error {
 			return proxy.Degraded("nothing can be written to " + c.opt.Dir)
 		}
 	}
-	if u, ok := c.env.Upstream.(interface{ Usable() error }); ok {
+	if u, ok := proxy.Face[interface{ Usable() error }](c.env.Upstream); ok {
 		if err := u.Usable(); err != nil {
 			return proxy.Degraded(err.Error())
 		}

@@ -97,8 +97,8 @@ func TestLink(t *testing.T) {
 	addr, conns := listen(t, "127.0.0.1")
 	b := balancer(t, "-origin", "rtsp://u:p@"+addr+"/base")
 	l := dial(t, b, proxy.Want{Path: "/cam"})
-	if l.Origin != addr+"/base" || l.URL.String() != "rtsp://u:p@"+addr+"/base/cam" || l.TLS != nil || l.Peer {
-		t.Errorf("link = %s %s, TLS %v, peer %v", l.Origin, l.URL, l.TLS, l.Peer)
+	if l.Origin != addr+"/base" || l.URL.String() != "rtsp://u:p@"+addr+"/base/cam" || l.TLS != nil || l.Mark != "" {
+		t.Errorf("link = %s %s, TLS %v, mark %q", l.Origin, l.URL, l.TLS, l.Mark)
 	}
 	if got, want := (<-conns).RemoteAddr().String(), l.LocalAddr().String(); got != want {
 		t.Errorf("the origin sees %s, the link is %s", got, want)

@@ -212,7 +212,7 @@ func (r *Relay) list() []*session {
 
 // Ready implements proxy.Part: a relay without an origin can give nothing.
 func (r *Relay) Ready() error {
-	if u, ok := r.env.Upstream.(interface{ Usable() error }); ok {
+	if u, ok := proxy.Face[interface{ Usable() error }](r.env.Upstream); ok {
 		return u.Usable()
 	}
 	return nil

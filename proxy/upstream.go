@@ -17,7 +17,8 @@ import (
 type Upstream interface {
 	// RoundTrip sends one HTTP request. URL.Host is empty for "any origin"; it is
 	// set only from configuration, never from a viewer. The request's context is
-	// the only deadline; nothing is buffered.
+	// the only deadline; nothing is buffered. What may be asked of the edge that
+	// owns it has a key in its context (Shared); everything else goes to an origin.
 	http.RoundTripper
 
 	// DialRTSP connects to a server that has w.Path. The caller closes the Link.
@@ -27,7 +28,7 @@ type Upstream interface {
 // Want says what an RTSP link is for.
 type Want struct {
 	Path   string   // canonical
-	Direct bool     // ask no peer
+	Direct bool     // ask no peer: a peer asks, or one has failed
 	Origin string   // stick to the origin of this name, or of this host:port; "" means any
 	Avoid  []string // origins that have just failed, by name: not to be tried
 }
@@ -38,6 +39,37 @@ type Link struct {
 	URL      *url.URL    // what to ask for at the far end, credentials included
 	TLS      *tls.Config // nil for plain RTSP; the caller clones it before changing it
 	Origin   string      // the origin's name, for Want.Origin; no credentials in it
-	Peer     bool        // the far end is another edge
+	Mark     string      // what Weir-Peer is to say to the far end, which is another edge; "" if it is an origin
 	Fail     func(error) // tells the upstream that this link went silent or bad; never nil
+}
+
+// Face finds another face of an Upstream, or of the one that it stands in front of
+// (it has a method Unwrap then): what only some can do, such as to tell whether they
+// have any origin that is up.
+func Face[T any](u Upstream) (face T, ok bool) {
+	for u != nil {
+		if face, ok = u.(T); ok {
+			return face, true
+		}
+		w, wraps := u.(interface{ Unwrap() Upstream })
+		if !wraps {
+			break
+		}
+		u = w.Unwrap()
+	}
+	return face, false
+}
+
+type sharedKey struct{}
+
+// Shared returns a context for a request of HTTP whose answer is for everybody: the
+// edge that owns the key (Peers.Owner) may be asked for it.
+func Shared(ctx context.Context, key string) context.Context {
+	return context.WithValue(ctx, sharedKey{}, key)
+}
+
+// SharedKey returns the key of Shared, "" if there is none.
+func SharedKey(ctx context.Context) string {
+	key, _ := ctx.Value(sharedKey{}).(string)
+	return key
 }

@@ -115,7 +115,7 @@ func (s *Splitter) Run(ctx context.Context) error {
 	for _, w := range s.workers {
 		wg.Go(func() { w.run(ctx, newBatch(s.udp)) })
 	}
-	if up, ok := s.env.Upstream.(interface{ Always() []string }); ok {
+	if up, ok := proxy.Face[interface{ Always() []string }](s.env.Upstream); ok {
 		for i, path := range up.Always() {
 			wg.Go(func() {
 				pause(ctx, time.Duration(i)*redialShare) // an origin may have many of them

@@ -18,6 +18,7 @@ import (
 	"weir/passthrough"
 	"weir/proxy"
 	"weir/proxy/admin"
+	"weir/proxy/cluster"
 	"weir/proxy/front"
 	"weir/splitter"
 )
@@ -41,6 +42,7 @@ type config struct {
 	gate    *admission.Options
 	admin   *admin.Options
 	origins *passthrough.OriginOptions
+	cluster *cluster.Options
 	builds  map[string]proxy.Build
 
 	mode                string
@@ -52,7 +54,7 @@ type config struct {
 func newConfig(name string, stderr io.Writer) *config {
 	fs := flag.NewFlagSet(name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // mistakes are reported once, by main
-	c := &config{fs: fs, front: front.Flags(fs), gate: admission.Flags(fs), admin: admin.Flags(fs), origins: passthrough.OriginFlags(fs), builds: map[string]proxy.Build{}}
+	c := &config{fs: fs, front: front.Flags(fs), gate: admission.Flags(fs), admin: admin.Flags(fs), origins: passthrough.OriginFlags(fs), cluster: cluster.Flags(fs), builds: map[string]proxy.Build{}}
 	for _, m := range slices.Sorted(maps.Keys(modes())) {
 		c.builds[m] = modes()[m](fs)
 	}
@@ -95,7 +97,7 @@ func (c *config) parse(args []string) error {
 // validate reports all mistakes together, but for those of the modes, which
 // their builds report.
 func (c *config) validate() error {
-	errs := []error{c.front.Validate(), c.gate.Validate(), c.origins.Validate()}
+	errs := []error{c.front.Validate(), c.gate.Validate(), c.origins.Validate(), c.cluster.Validate()}
 	if len(c.ladder()) == 0 {
 		errs = append(errs, errors.New("-mode is empty: nobody would be answered"))
 	}

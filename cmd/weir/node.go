@@ -16,6 +16,7 @@ import (
 	"weir/passthrough"
 	"weir/proxy"
 	"weir/proxy/admin"
+	"weir/proxy/cluster"
 	"weir/proxy/front"
 )
 
@@ -32,7 +33,9 @@ type node struct {
 	log    *zap.Logger
 	admin  *admin.Admin
 	front  *front.Front
-	parts  []admin.Named // front last; without the admin door
+	peers  *cluster.Cluster // nil: this node is alone
+	shared proxy.Upstream   // through the peers; nil likewise
+	parts  []admin.Named    // front last; without the admin door
 	notice time.Duration
 }
 
@@ -47,6 +50,9 @@ func newNode(c *config, log *zap.Logger, level zap.AtomicLevel) (*node, error) {
 		_, modeErr := n.addModes(c, env) // what is built here never runs
 		return nil, errors.Join(err, modeErr)
 	}
+	if err := n.addCluster(c, &env); err != nil {
+		return nil, err
+	}
 	gate, err := admission.New(admission.Config{Options: *c.gate, Trusted: c.front.Trusted(), Certificates: c.front.ClientCA != "", Peers: env.Peers, Metrics: reg, Log: log})
 	if err != nil {
 		return nil, err
@@ -56,12 +62,18 @@ func newNode(c *config, log *zap.Logger, level zap.AtomicLevel) (*node, error) {
 	balancer := passthrough.NewBalancer(*c.origins, reg, log)
 	n.parts = append(n.parts, admin.Named{Name: "origins", Part: balancer})
 	env.Upstream = balancer
+	if n.peers != nil {
+		n.shared = n.peers.Upstream(balancer)
+	}
 	handler, err := n.addModes(c, env)
 	if err != nil {
 		return nil, err
 	}
-	n.front, err = front.New(front.Config{Options: *c.front, Handler: gate.Wrap(handler), Gate: gate, Metrics: reg, Log: log})
+	n.front, err = front.New(front.Config{Options: *c.front, Handler: gate.Wrap(handler), Gate: gate, Peer: n.peer(), Metrics: reg, Log: log})
 	if err != nil {
+		return nil, err
+	}
+	if err := n.serve(); err != nil {
 		return nil, err
 	}
 	n.parts = append(n.parts, admin.Named{Name: "front", Part: n.front})
@@ -77,7 +89,11 @@ func (n *node) addModes(c *config, env proxy.Env) (proxy.Handler, error) {
 		if build == nil {
 			continue // validate says so
 		}
-		m, err := build(env)
+		given := env
+		if name != "passthrough" && n.shared != nil { // what it relays never goes through a peer
+			given.Upstream = n.shared
+		}
+		m, err := build(given)
 		if err != nil {
 			errs = append(errs, err)
 			continue

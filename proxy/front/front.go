@@ -45,6 +45,7 @@ type Config struct {
 	Options
 	Handler proxy.Handler // the ladder; asked for what it has at hand, too, if it is a proxy.Hitter
 	Gate    proxy.Admitter
+	Peer    func(mark, path string) bool // is what Weir-Peer says in a request for a path true? nil: no
 	Metrics prometheus.Registerer
 	Log     *zap.Logger
 }
@@ -71,6 +72,9 @@ var (
 
 // New reads the certificate and binds the listeners.
 func New(cfg Config) (*Front, error) {
+	if cfg.Peer == nil {
+		cfg.Peer = func(string, string) bool { return false }
+	}
 	f := &Front{cfg: cfg, log: cfg.Log.Named("front"), viewers: map[any]context.CancelFunc{}}
 	f.drainTimeout.Store(int64(cfg.DrainTimeout))
 	if cfg.secure() {

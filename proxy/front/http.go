@@ -159,6 +159,8 @@ func (f *Front) check(r *http.Request, path string) (*proxy.Viewer, error) {
 	if v.Secure = r.TLS != nil; v.Secure {
 		v.Certificate = certified(r.TLS)
 	}
+	v.Peer = f.isPeer(r.Header.Get(markField), path)
+	delete(r.Header, markField)
 	return &v, f.cfg.Gate.Check(r.Context(), &v)
 }
 

@@ -114,8 +114,15 @@ func (f *Front) checkRTSP(ctx context.Context, c *conn, stream net.Conn, req *wi
 		f.cfg.Gate.Offend(from.Addr(), proxy.BadRequest)
 		return nil, err
 	}
+	v.Peer = f.isPeer(req.Header.Get(markField), v.Path)
 	return v, f.cfg.Gate.Check(ctx, v)
 }
+
+// markField is where an edge says that it is one.
+const markField = "Weir-Peer"
+
+// isPeer reports whether a request with that mark comes from an edge of the cluster.
+func (f *Front) isPeer(mark, path string) bool { return mark != "" && f.cfg.Peer(mark, path) }
 
 // firstRequest answers OPTIONS until another request comes; that one and all
 // behind it will be read from c again. The first of all has to come in time.
