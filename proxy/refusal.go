@@ -44,6 +44,7 @@ const (
 	UnknownFeature Reason = "unknown-feature"  // RTSP Require or Proxy-Require
 	NotLive        Reason = "not-live-content" // a stored stream, and no rung for it
 	Loop           Reason = "loop"             // the request has been here before
+	SecondHand     Reason = "second-hand"      // a peer asks for what this edge itself has from a peer
 )
 
 // codes is the one table from a reason to each protocol's answer. The sentence
@@ -63,6 +64,7 @@ var codes = map[Reason]struct {
 	Draining:       {503, 503, "Going Away"},
 	NoOrigin:       {404, 404, "No Origin For This Path"},
 	OriginDown:     {503, 503, "Origin Down"},
+	SecondHand:     {503, 503, "Second Hand"},
 	OriginBad:      {502, 502, "Bad Origin"},
 	OriginSlow:     {504, 504, "Origin Timed Out"},
 	OriginRefused:  {502, 502, "Origin Refused"},

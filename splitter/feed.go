@@ -42,6 +42,8 @@ type feed struct {
 	state    string // "opening", "up", "away", "ended"
 	since    time.Time
 	origin   string
+	edge     bool          // the source is another edge
+	news     chan struct{} // closed when the state changes
 	pulls    int
 	sessions map[*session]struct{}
 	keep     time.Time     // wanted until then, after its last session
@@ -56,6 +58,7 @@ func newFeed(path string, s *Splitter) *feed {
 		opened:   make(chan struct{}),
 		state:    "opening",
 		since:    time.Now(),
+		news:     make(chan struct{}),
 		sessions: map[*session]struct{}{},
 		changed:  make(chan struct{}, 1),
 	}
@@ -132,7 +135,9 @@ func (f *feed) start(ctx context.Context, pl *pull) error {
 	f.met.pulls.Inc()
 	f.mu.Lock()
 	f.pulls++
+	f.edge = pl.fromEdge()
 	f.mu.Unlock()
+	f.pull.again = true
 	f.setState("up", pl.link.Origin)
 	return nil
 }
@@ -371,6 +376,36 @@ func (f *feed) setState(state, origin string) {
 	defer f.mu.Unlock()
 	if f.state != "ended" {
 		f.state, f.origin, f.since = state, origin, time.Now()
+		close(f.news)
+		f.news = make(chan struct{})
+	}
+}
+
+// edgeWait is how long another edge waits for a source that is away.
+const edgeWait = time.Second
+
+// forEdge reports whether another edge may pull from this feed, which has opened: not
+// if the feed itself is pulled from an edge, or two could come to wait for each other.
+// A feed whose source is away asks origins only from here on.
+func (f *feed) forEdge(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, edgeWait)
+	defer cancel()
+	for {
+		f.mu.Lock()
+		state, edge, news := f.state, f.edge, f.news
+		f.mu.Unlock()
+		if state == "up" && edge {
+			return false
+		}
+		f.pull.direct.Store(true)
+		if state != "away" {
+			return state == "up"
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return false
+		}
 	}
 }
 

@@ -423,7 +423,7 @@ func TestRefusedFeedIsAsked(t *testing.T) {
 	f.setState("ended", "")
 	close(f.opened)
 	s.feeds["/vod"] = f
-	if _, err := s.lookup(t.Context(), "/vod"); !errors.Is(err, errStored) {
+	if _, err := s.find(t.Context(), "/vod", false); !errors.Is(err, errStored) {
 		t.Errorf("lookup = %v, want that it is stored", err)
 	}
 }

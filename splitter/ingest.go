@@ -299,6 +299,8 @@ func (in *ingest) opens(start string, now time.Time) *opening {
 		o.burst = in.squeezed(o.at)
 	case start == startKeyframe && in.ring.key.Load() != nil:
 		o.at, o.waits, o.after = cursor{}, true, o.at.offset()
+	case start == startEdge && !o.waits:
+		o.at = in.ring.here()
 	}
 	var first time.Time
 	leader := -1 // the track of the first packet

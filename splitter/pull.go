@@ -61,24 +61,53 @@ type puller struct {
 	upstream  proxy.Upstream
 	transport string        // "tcp", "udp" or "auto"
 	timeout   time.Duration // for each answer, and for the silence of a source
+	direct    atomic.Bool   // other edges pull from this one: it asks origins only
+	again     bool          // viewers watch already, who are not to see the past once more
 }
 
-// describe reaches an origin and asks what it has. On success the caller closes
-// the pull. Errors are *proxy.Refusal, but for errStored.
+// edgePatience is how long another edge may take to describe what it owns.
+const edgePatience = 3 * time.Second
+
+// describe reaches the edge that owns the path, or else an origin, and asks what it
+// has. On success the caller closes the pull. Errors are *proxy.Refusal, but for
+// errStored.
 func (p *puller) describe(ctx context.Context) (*pull, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*p.timeout)
 	defer cancel()
-	link, err := p.upstream.DialRTSP(ctx, proxy.Want{Path: p.path})
-	if err != nil {
-		return nil, proxy.Refused(err)
+	pl, err := p.reach(ctx, p.direct.Load())
+	if err != nil && pl.fromEdge() && ctx.Err() == nil { // whatever its reason is, it need not be an origin's
+		pl, err = p.reach(ctx, true)
 	}
-	pl := &pull{link: link, silence: p.timeout, lost: make(chan error, 1)}
-	if err := pl.describe(ctx, p); err != nil {
-		pl.close()
+	if err != nil {
 		return nil, err
 	}
 	return pl, nil
 }
+
+// reach returns a closed pull with an error, or nil where nobody could be dialed.
+func (p *puller) reach(ctx context.Context, direct bool) (*pull, error) {
+	link, err := p.upstream.DialRTSP(ctx, proxy.Want{Path: p.path, Direct: direct})
+	if err != nil {
+		return nil, proxy.Refused(err)
+	}
+	pl := &pull{link: link, silence: p.timeout, lost: make(chan error, 1)}
+	if pl.fromEdge() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, edgePatience)
+		defer cancel()
+	}
+	if err = pl.describe(ctx, p); err == nil {
+		return pl, nil
+	}
+	pl.close()
+	if code := (liberrors.ErrClientBadStatusCode{}); pl.fromEdge() && !errors.As(err, &code) {
+		link.Fail(err)
+	}
+	return pl, err
+}
+
+// fromEdge reports whether a pull is from another edge.
+func (pl *pull) fromEdge() bool { return pl != nil && pl.link.Mark != "" }
 
 func (pl *pull) describe(ctx context.Context, p *puller) error {
 	u, err := base.ParseURL(pl.link.URL.String())
@@ -147,10 +176,28 @@ func (p *puller) newClient(pl *pull, u *base.URL) *gortsplib.Client {
 		v := gortsplib.TransportUDP
 		c.Transport = &v
 	}
+	if pl.fromEdge() {
+		v := gortsplib.TransportTCP
+		c.Transport = &v
+		c.OnRequest = func(req *base.Request) { pl.markRequest(req, p.again) }
+	}
 	if pl.link.TLS != nil {
 		c.TLSConfig = pl.link.TLS.Clone() // the client writes ServerName into it
 	}
 	return c
+}
+
+// startField is where an edge says that it wants to start at the live edge: it is
+// startEdge then.
+const startField = "Weir-Start"
+
+// markRequest says that it is an edge who asks, and how it wants to start: with the
+// past, for its viewers are to have one, or without, for they have seen it.
+func (pl *pull) markRequest(req *base.Request, again bool) {
+	req.Header["Weir-Peer"] = base.HeaderValue{pl.link.Mark}
+	if again && req.Method == base.Play {
+		req.Header[startField] = base.HeaderValue{startEdge}
+	}
 }
 
 // dialer hands the client the link at first. When it comes again (it falls back

@@ -189,8 +189,11 @@ func (h *signalling) OnPlay(ctx *gortsplib.ServerHandlerOnPlayCtx) (*base.Respon
 	if !s.playing() {
 		s.listens(ctx.Session, time.Now())
 		start := h.s.opt.Start
-		if s.viewer.Peer {
-			start = startBurst // who passes it on needs the times as they are
+		if s.viewer.Peer { // who passes it on needs the times as they are
+			start = startBurst
+			if v := ctx.Request.Header[startField]; len(v) == 1 && v[0] == startEdge {
+				start = startEdge
+			}
 		}
 		o := s.feed.in.opens(start, time.Now())
 		o.of = s

@@ -149,7 +149,7 @@ func (s *Splitter) Run(ctx context.Context) error {
 // a viewer would, again before that is forgotten.
 func (s *Splitter) attend(ctx context.Context, path string) {
 	for ; ctx.Err() == nil; pause(ctx, grace/2) {
-		if _, err := s.lookup(ctx, path); err != nil {
+		if _, err := s.find(ctx, path, false); err != nil {
 			s.log.Debug("source that is always to be pulled", zap.String("path", path), zap.Error(err))
 		}
 	}
@@ -182,9 +182,19 @@ func noFeedLevel(err error) zapcore.Level {
 	return zap.InfoLevel
 }
 
-// lookup returns the feed of a path, begins it if there is none, and waits until
-// it plays. Errors are *proxy.Refusal, but for errStored.
-func (s *Splitter) lookup(ctx context.Context, path string) (*feed, error) {
+// lookup is find for a viewer, who may be another edge.
+func (s *Splitter) lookup(ctx context.Context, v *proxy.Viewer) (*feed, error) {
+	f, err := s.find(ctx, v.Path, v.Peer)
+	if err == nil && v.Peer && !f.forEdge(ctx) {
+		err = &proxy.Refusal{Reason: proxy.SecondHand}
+	}
+	return f, err
+}
+
+// find returns the feed of a path, begins it if there is none, and waits until
+// it plays; direct has a new one ask origins only. Errors are *proxy.Refusal, but for
+// errStored.
+func (s *Splitter) find(ctx context.Context, path string, direct bool) (*feed, error) {
 	s.mu.Lock()
 	if v, ok := s.verdicts.Get(path); ok {
 		if time.Now().Before(v.until) {
@@ -203,6 +213,7 @@ func (s *Splitter) lookup(ctx context.Context, path string) (*feed, error) {
 	}
 	if !running {
 		f = newFeed(path, s)
+		f.pull.direct.Store(direct)
 		f.touch()
 		s.feeds[path] = f
 	}
@@ -298,7 +309,7 @@ func (s *Splitter) leaves(ctx context.Context, rc *proxy.RTSPConn) bool {
 	if req.Method != "DESCRIBE" && req.Method != "SETUP" {
 		return false
 	}
-	_, err := s.lookup(ctx, rc.Viewer.Path)
+	_, err := s.lookup(ctx, rc.Viewer)
 	return errors.Is(err, errStored)
 }
 

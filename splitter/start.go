@@ -11,6 +11,7 @@ const (
 	startInstant  = "instant"
 	startBurst    = "burst"
 	startKeyframe = "keyframe"
+	startEdge     = "edge" // for edges only: at once, at the live edge, key frame or not
 )
 
 // A burst is the start of a viewer who gets the last group of pictures at once,

@@ -157,7 +157,7 @@ func (c *conn) vetPath(req *wire.Request) error {
 		}
 		c.viewer = v
 	}
-	if c.feed, err = c.s.lookup(c.ctx, v.Path); errors.Is(err, errStored) {
+	if c.feed, err = c.s.lookup(c.ctx, v); errors.Is(err, errStored) {
 		return errMoved
 	}
 	return err
