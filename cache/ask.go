@@ -24,6 +24,7 @@ type ask struct {
 	secret string      // what it says of who asks; answers are shared among those of one secret
 	direct directives
 	less   bool // some of the query it came with is not sent
+	near   bool // another edge asks
 }
 
 // personal are fields that are not in the key and make no difference for others, or
@@ -60,6 +61,7 @@ func (c *Cache) sends(name string, cl class) bool {
 // asking makes a viewer's request an ask.
 func (c *Cache) asking(req *http.Request) *ask {
 	a := &ask{key: c.keys.of(req), path: req.URL.Path, class: guess(req.URL.Path), direct: directivesOf(req.Header)}
+	a.near = proxy.ViewerFrom(req.Context()).Peer
 	a.less = strings.Count(req.URL.RawQuery, "&") > strings.Count(a.key.query, "&") || a.key.query == "" && req.URL.RawQuery != ""
 	out := forward.Request(req.WithContext(context.Background()), c.id) // nobody's: no Forwarded
 	a.header = out.Header

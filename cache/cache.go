@@ -66,23 +66,24 @@ import (
 
 // A Cache is a proxy.Mode.
 type Cache struct {
-	opt     Options
-	env     proxy.Env
-	log     *zap.Logger
-	met     *metrics
-	id      string // in Via and Cache-Status
-	keys    keyRules
-	table   *table
-	ram     *ram
-	disk    *disk // nil: none
-	streams *streams
-	latest  *lru.Cache[string, newest] // by key without _HLS_*: the newest version of a live playlist
-	forward *forward.Handler
-	door    http.Handler
-	spread  *spreader
-	hands   *sync.Pool   // of *hand
-	handed  atomic.Int64 // bytes that hands hold
-	hinted  atomic.Int64 // when operators were last told of tokens
+	opt      Options
+	env      proxy.Env
+	log      *zap.Logger
+	met      *metrics
+	id       string // in Via and Cache-Status
+	keys     keyRules
+	table    *table
+	ram      *ram
+	disk     *disk // nil: none
+	streams  *streams
+	latest   *lru.Cache[string, newest] // by key without _HLS_*: the newest version of a live playlist
+	forward  *forward.Handler
+	door     http.Handler
+	spread   *spreader
+	hands    *sync.Pool   // of *hand
+	handed   atomic.Int64 // bytes that hands hold
+	hinted   atomic.Int64 // when operators were last told of tokens
+	purgedAt atomic.Int64 // when something was purged last, Unix ns
 
 	base context.Context // of all that outlives a viewer; ends with Run
 	end  context.CancelFunc

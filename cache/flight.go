@@ -92,7 +92,7 @@ func (f *flight) fly() {
 	ctx, w := newWatch(ctx, f.c.opt.Timeout)
 	defer w.stop()
 	asked := time.Now()
-	res, err := f.c.trip(f.request(ctx))
+	res, err := f.c.trip(f.request(f.c.shared(ctx, f.ask)))
 	if err != nil {
 		f.broken(why(ctx, err))
 		return

@@ -83,6 +83,7 @@ func (c *Cache) purge(p purge) (n int) {
 	if p.At.IsZero() {
 		p.At = time.Now()
 	}
+	c.purgedAt.Store(p.At.UnixNano())
 	about := c.about(p)
 	c.remember(recent{p.At, p.Soft, about})
 	hit := func(o *object) bool {

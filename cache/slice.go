@@ -41,7 +41,8 @@ func (f *fill) fetch(ctx context.Context) error {
 	c, m := f.o.cache, f.o.meta.Load()
 	ctx, w := newWatch(ctx, c.opt.Timeout)
 	defer w.stop()
-	req := c.again(m).request(ctx)
+	a := c.again(m)
+	req := a.request(c.shared(ctx, a))
 	req.Header["Range"] = []string{rangeField(span{f.from, f.to})}
 	req.Header["If-Range"] = []string{strongValidator(m.Header)}
 	res, err := c.trip(req)

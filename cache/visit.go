@@ -66,7 +66,7 @@ func (v *visit) get() {
 	if h["Cache-Control"] != nil || h["Pragma"] != nil {
 		d = directivesOf(h)
 	}
-	if h["Via"] != nil && v.looped() {
+	if h["Via"] != nil && (v.looped() || v.secondHand()) { // whoever asks for another signs there
 		return
 	}
 	for range looks {
