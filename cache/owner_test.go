@@ -74,7 +74,7 @@ func TestWhatIsAskedOfTheOwner(t *testing.T) {
 	f("/live/a/1.ts", none)
 	f("/films/one.mp4", none, "cache:/films/one.mp4")
 	f("/page.html?b=1", none, "cache:/page.html")
-	f("/live/a/key.key", none, "") // is nobody else's
+	f("/live/a/key.key", none, "")                                    // is nobody else's
 	f("/mine.html", http.Header{"Authorization": {"Basic eDp5"}}, "") // what it answers is for one
 	f("/own.html", none, "cache:/own.html")
 	f("/own.html", none, "") // it turned out to be for one
