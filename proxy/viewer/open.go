@@ -129,7 +129,11 @@ func open(ctx context.Context, o Options, u *url.URL, start time.Time) (*Viewer,
 func (o *Options) dial(ctx context.Context, u *url.URL) (net.Conn, error) {
 	d := &net.Dialer{Timeout: o.Timeout}
 	if u.Scheme == "rtsp" {
-		return d.DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "554")))
+		dial := d.DialContext
+		if o.Dial != nil {
+			dial = o.Dial
+		}
+		return dial(ctx, "tcp", net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "554")))
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout) // the handshake's, too
 	defer cancel()

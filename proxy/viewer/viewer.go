@@ -16,6 +16,7 @@ package viewer
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"net"
 	"sync"
@@ -42,6 +43,8 @@ type Options struct {
 	// Timeout bounds the dial and each answer. Too little takes a busy server
 	// for a dead one. Default 10s.
 	Timeout time.Duration
+	// Dial makes the connection of rtsp://; nil for the system's way.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// OnPacket is called for each RTP packet, on the goroutine that reads the
 	// track: over UDP several tracks may call at once. track counts Tracks. pkt
 	// is valid during the call. It may call Close and Stats, but nothing that
