@@ -120,10 +120,10 @@ func TestStartIsBoundedInPackets(t *testing.T) {
 // A feed spends from its splitter's budget, and gives back when it ends.
 func TestFeedSpends(t *testing.T) {
 	o := newFakeOrigin()
-	f, stop := live(t, o, Options{Linger: time.Minute, Past: 1 << 20})
+	f, stop := live(t, o, Options{Linger: time.Minute, Past: minPast})
 	defer stop()
 	<-f.opened
-	if f.err != nil || f.in.ring.budget != f.past || f.past.max != 1<<20 {
+	if f.err != nil || f.in.ring.budget != f.past || f.past.max != minPast {
 		t.Fatal("not the splitter's budget: ", fmt.Sprint(f.err))
 	}
 	c := newCamera(t, avSDP)
@@ -137,5 +137,19 @@ func TestFeedSpends(t *testing.T) {
 	c.stop()
 	if c.ring.held != 0 || held == 0 {
 		t.Errorf("held %d bytes, %d at the end", held, c.ring.held)
+	}
+}
+
+// The least bound that there may be lets a viewer who waits start with the largest group
+// that a feed keeps.
+func TestLeastPast(t *testing.T) {
+	c := newCamera(t, avSDP)
+	c.ring.budget, c.ring.watched = &budget{max: minPast}, func() bool { return true }
+	now := time.Now()
+	c.source(now)
+	s := &session{feed: &feed{in: c.ingest}, channels: []int{0, 2}, waits: true, after: -1}
+	c.picture(true, maxGroup/1100, now)
+	if !s.starts() {
+		t.Error("a viewer who waits does not start")
 	}
 }

@@ -131,6 +131,16 @@ func (c *mediaClock) said(t *track, inTS uint32) (time.Time, bool) {
 	return time.Time{}, false
 }
 
+// begun is how many tracks there have been packets of in the present life.
+func (c *mediaClock) begun() (n int) {
+	for _, t := range c.tracks {
+		if t.begun {
+			n++
+		}
+	}
+	return n
+}
+
 // now is the media time: that of the last packet, and the time since then by the
 // wall clock. Before the first packet it is the wall clock itself.
 func (c *mediaClock) now(now time.Time) time.Time {

@@ -110,6 +110,51 @@ func TestTransportStreamStart(t *testing.T) {
 	f("no tables", 3, 2, key, other, other, key, other)
 }
 
+// A transport stream passes from its first tables on, in each life, though it never
+// says where decoding may begin; new viewers start at the newest tables until it does.
+func TestTransportStreamWithoutKeyFrames(t *testing.T) {
+	ts := func(head ...byte) []byte { return append(head, make([]byte, 188-len(head))...) }
+	tables := ts(0x47, 0x40, 0, 0x10, 0, 0, 0xb0)
+	f := func(what string, media []byte) {
+		t.Helper()
+		c := newCamera(t, head+"m=video 0 RTP/AVP 33\r\n")
+		now := time.Now()
+		c.source(now)
+		at := c.ring.here()
+		send := func(packets ...[]byte) {
+			for _, p := range packets {
+				now = now.Add(10 * time.Millisecond)
+				c.ts[0] += 900
+				c.send(0, now, false, p...)
+			}
+			c.flushNow(now)
+		}
+		for life := range 2 {
+			send(media, tables, media, media, tables, media)
+			if n := len(seen(&at, 0)); n != 5 {
+				t.Errorf("%s, life %d: %d packets pass, want the 5 from the first tables on", what, life, n)
+			}
+			start, waits := c.ring.start()
+			if waits {
+				t.Errorf("%s, life %d: nothing to start with", what, life)
+			} else if n := len(seen(&start, 0)); n != 2 {
+				t.Errorf("%s, life %d: a viewer starts %d packets back, want 2", what, life, n)
+			}
+			c.again(now)
+		}
+		key := ts(0x47, 0x41, 0, 0x30, 7, 0x50, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xe0)
+		send(tables, media, tables, key, media, tables, media)
+		start, waits := c.ring.start()
+		if waits {
+			t.Errorf("%s: nothing to start with behind a key frame", what)
+		} else if n := len(seen(&start, 0)); n != 5 {
+			t.Errorf("%s: a viewer starts %d packets back, want the 5 from the tables before the key frame on", what, n)
+		}
+	}
+	f("radio", ts(0x47, 0x41, 0, 0x30, 7, 0x50, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xc0))
+	f("pictures without random_access_indicator", ts(0x47, 0x41, 0, 0x10, 0, 0, 1, 0xe0))
+}
+
 // flushNow publishes what has gathered.
 func (c *camera) flushNow(now time.Time) {
 	c.mu.Lock()

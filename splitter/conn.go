@@ -53,6 +53,7 @@ type conn struct {
 	pending []byte          // of the request that gortsplib is reading
 	viewer  *proxy.Viewer   // as the gate has checked him last; of the present path
 	guesses int             // requests that were refused for what they show, up to maxGuesses
+	carries []*conn         // that have gone, and whose sessions were named over this one
 
 	// request is the one being answered, and what follows is what it is about. Set
 	// before gortsplib sees the request; gortsplib reads the next one after it has
@@ -76,10 +77,12 @@ type conn struct {
 	waited func(fd uintptr) bool // c.waitPump
 
 	sessions []*gortsplib.ServerSession // made on this connection and not ended; guarded by mu
+	views    []*session                 // our parts of these; guarded by mu
 	holds    int                        // these, and work on their behalf; guarded by mu
 	gone     bool                       // gortsplib has done with the connection; guarded by mu
 	over     bool                       // ended is closed; guarded by mu
 	orphans  *time.Timer                // ends its sessions once it has gone; guarded by mu
+	carriers int                        // open connections that carry on its sessions; guarded by mu
 	ended    chan struct{}              // closed when gone and not held
 	work     sync.WaitGroup
 }
@@ -112,7 +115,7 @@ func (c *conn) Write(b []byte) (int, error) {
 		o = nil
 	}
 	if o != nil && o.of.udp == nil {
-		c.out = o.of.appendReports(c.out, o)
+		c.out = o.of.appendReports(c.out, o.reports())
 		c.play = o.of
 		o.of.starting(o)
 	}
@@ -122,6 +125,14 @@ func (c *conn) Write(b []byte) (int, error) {
 		o.of.begin(o)
 	}
 	return len(b), nil
+}
+
+// write takes what is neither an answer nor stands in the ring, behind a whole packet.
+func (c *conn) write(b []byte) {
+	c.mu.Lock()
+	c.out = append(c.out, b...)
+	c.mu.Unlock()
+	c.kick()
 }
 
 // arm makes the next answer, if it is 200, the start of a session's media.
@@ -148,8 +159,12 @@ func (c *conn) rest(s *session) {
 // socket here has a deadline of his own.
 func (c *conn) SetWriteDeadline(time.Time) error { return nil }
 
-// flush implements receiver.
-func (c *conn) flush(*batch) { c.kick() }
+// flush implements receiver. What a viewer does not take is left to a goroutine of
+// his own.
+func (c *conn) flush(*batch) (left bool) {
+	c.kick()
+	return false
+}
 
 // kick writes what there is, unless somebody does already: he will see it.
 func (c *conn) kick() {
@@ -190,6 +205,13 @@ func (c *conn) served(s *session) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.dead != nil || c.play != s || !c.busy && !c.more()
+}
+
+// told reports whether all that does not stand in the ring is written.
+func (c *conn) told() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.dead != nil || !c.busy && len(c.out) == 0
 }
 
 // tryPump writes without waiting, and leaves a full socket to a goroutine.

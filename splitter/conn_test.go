@@ -189,6 +189,50 @@ func (c counter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// A viewer who is let go gets a goodbye of each track behind whole packets, whether his
+// connection can be written to without waiting or not, and nothing behind it. One who
+// reads nothing is waited for a second.
+func TestLetGo(t *testing.T) {
+	f := func(l line) {
+		t.Helper()
+		l.lag = 5 * time.Second
+		r := newRig(t, l)
+		r.cam.picture(true, 1, time.Now())
+		r.cam.hear(time.Now())
+		r.play()
+		for range 40 { // more than the sockets take: the last packet is cut
+			r.cam.picture(false, 20, time.Now())
+		}
+		gone := make(chan struct{})
+		go func() { defer close(gone); letGo([]*session{r.view}) }()
+		byes := map[byte]bool{}
+		for len(byes) < 2 {
+			m, ok := r.next().(*wire.Frame)
+			if !ok {
+				t.Fatalf("%+v: %d goodbyes came", l, len(byes))
+			}
+			if p := m.Payload; m.Channel%2 == 1 && p[len(p)-7] == 203 {
+				byes[m.Channel] = true
+			} else if len(byes) > 0 {
+				t.Errorf("%+v: channel %d goes on behind a goodbye", l, m.Channel)
+			}
+		}
+		<-gone
+	}
+	f(line{})
+	f(line{plain: true})
+	f(line{channels: []int{4, 8}})
+
+	r := newRig(t, line{lag: time.Minute})
+	r.cam.picture(true, 1, time.Now())
+	r.play()
+	for range 40 {
+		r.cam.picture(false, 20, time.Now())
+	}
+	proxytest.Eventually(t, 5*time.Second, "the socket is full", func() bool { return r.parked.Load() > 0 })
+	letGo([]*session{r.view}) // it returns
+}
+
 // play answers PLAY.
 func (r *rig) play() {
 	r.t.Helper()

@@ -30,6 +30,8 @@ type edge struct {
 	next  *left
 	url   string // rtsp://host:port
 	reg   *prometheus.Registry
+
+	stopSplitter, stopFront func() // at the end of the test, the front first, or before
 }
 
 // edgeOptions are what most tests want.
@@ -61,23 +63,26 @@ func newEdgeWith(t *testing.T, o splitter.Options, up proxy.Upstream, gate proxy
 		t.Fatal(err)
 	}
 	e.url = "rtsp://" + e.front.RTSPAddr().String()
-	background(t, e.Splitter.Run)
-	background(t, e.front.Run) // ends first
+	e.stopSplitter = background(t, e.Splitter.Run)
+	e.stopFront = background(t, e.front.Run)
 	return e
 }
 
-// background runs a part until the test ends, and fails the test by its error.
-func background(t *testing.T, run func(context.Context) error) {
+// background runs a part until the test ends or stop is called, which waits for it, and
+// fails the test by its error.
+func background(t *testing.T, run func(context.Context) error) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- run(ctx) }()
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("Run: %v", err)
 		}
 	})
+	t.Cleanup(stop)
+	return stop
 }
 
 func newOrigin(t *testing.T, o origintest.Options) *origintest.Origin {

@@ -9,9 +9,9 @@ import (
 
 // A receiver is a playing viewer as a worker sees it.
 type receiver interface {
-	// flush writes what the ring has, without waiting for the viewer. b is the
-	// worker's scratch.
-	flush(b *batch)
+	// flush writes what the ring has, without waiting for the viewer, and reports
+	// whether it has left some for the next round. b is the worker's scratch.
+	flush(b *batch) (left bool)
 }
 
 // A worker wakes when feeds publish and writes to its share of their viewers.
@@ -50,10 +50,14 @@ func (w *worker) run(ctx context.Context, b *batch) {
 		}
 		for _, s := range w.take() {
 			s.queued.Store(false) // before looking: what is published from here on queues it again
+			left := false
 			for _, r := range s.all() {
-				r.flush(b)
+				left = r.flush(b) || left
 			}
 			b.send()
+			if left {
+				s.enqueue() // behind the others
+			}
 		}
 	}
 }
@@ -73,6 +77,13 @@ func (w *worker) push(s *share) {
 	select {
 	case w.wake <- struct{}{}:
 	default:
+	}
+}
+
+// enqueue has the worker serve the share, unless it is about to.
+func (s *share) enqueue() {
+	if !s.queued.Swap(true) {
+		s.w.push(s)
 	}
 }
 
@@ -99,8 +110,8 @@ func newFanout(workers []*worker) *fanout {
 // publish wakes the workers that have viewers of the feed. It does not block.
 func (f *fanout) publish() {
 	for _, s := range f.shares {
-		if len(s.all()) > 0 && !s.queued.Swap(true) {
-			s.w.push(s)
+		if len(s.all()) > 0 {
+			s.enqueue()
 		}
 	}
 }

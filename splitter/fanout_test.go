@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -17,13 +18,14 @@ type news struct {
 	busy      atomic.Bool
 	overlap   atomic.Bool // two workers at once
 	told      chan struct{}
+	leaves    atomic.Int64 // how many flushes more shall leave something
 }
 
 func newNews(published *atomic.Int64) *news {
 	return &news{published: published, told: make(chan struct{}, 1)}
 }
 
-func (n *news) flush(*batch) {
+func (n *news) flush(*batch) (left bool) {
 	if n.busy.Swap(true) {
 		n.overlap.Store(true)
 	}
@@ -34,6 +36,7 @@ func (n *news) flush(*batch) {
 	case n.told <- struct{}{}:
 	default:
 	}
+	return n.leaves.Add(-1) >= 0
 }
 
 // wait returns when a publication has been seen.
@@ -102,6 +105,27 @@ func TestEveryPublicationReachesEverybody(t *testing.T) {
 			t.Error("two workers served one viewer at once")
 		}
 	}
+}
+
+// What a flush has left goes out without another publication, and nobody is served
+// once more when nothing is left.
+func TestLeftoversAreServed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ws := newWorkers(1)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go ws[0].run(ctx, newBatch(nil))
+		f := newFanout(ws)
+		r := newNews(new(atomic.Int64))
+		r.leaves.Store(5)
+		f.add(newNews(new(atomic.Int64)))
+		f.add(r)
+		f.publish()
+		synctest.Wait()
+		if n := r.flushes.Load(); n != 6 {
+			t.Errorf("served %d times, want 5 times with leftovers and once without", n)
+		}
+	})
 }
 
 // Feeds that share workers do not wait for each other's publications.

@@ -230,7 +230,7 @@ func (f *feed) reopen(ctx context.Context) *pull {
 		if f.outage.tries == 0 {
 			herd = before
 		}
-		if !pause(ctx, backoff(f.outage.tries, herd, time.Since(lost))) {
+		if !pause(ctx, backoff(f.outage.tries, herd, time.Since(lost), max(f.opt.Wait/2, redialMax))) {
 			return nil
 		}
 		f.outage.tries++
@@ -262,8 +262,9 @@ const (
 
 // backoff is the pause before a try: none before the first, then short jittered
 // ones, and after a while ever longer ones. Of a herd that has lost the same origin
-// each waits for its turn: before the first try behind those who lost it before.
-func backoff(try, herd int, away time.Duration) time.Duration {
+// each waits for its turn, for about most at most: before the first try behind those
+// who lost it before.
+func backoff(try, herd int, away, most time.Duration) time.Duration {
 	d := redialEvery
 	switch {
 	case try == 0:
@@ -272,7 +273,11 @@ func backoff(try, herd int, away time.Duration) time.Duration {
 		// As much again as it has been slow: doubling, without another counter.
 		d = min(max(away-redialFast, 2*redialEvery), redialMax)
 	}
-	d = max(d, min(time.Duration(herd)*redialShare, redialMax))
+	turn := min(time.Duration(herd)*redialShare, most)
+	if turn == most && try == 0 {
+		turn = rand.N(most) // among the others: all at the end would be a herd again
+	}
+	d = max(d, turn)
 	return d*4/5 + rand.N(d*2/5+1) // ± 20 %: feeds of one origin do not come in step
 }
 
@@ -300,7 +305,7 @@ func (f *feed) end(ctx context.Context, gaveUp bool) {
 	}
 	f.mu.Unlock()
 	if ctx.Err() == nil { // else the workers have ended too
-		byeWait(ctx, left)
+		byeWait(ctx, left, (*session).served)
 	}
 	for _, s := range left {
 		s.close()
@@ -314,15 +319,26 @@ const (
 	byeEvery = 5 * time.Millisecond
 )
 
-// byeWait returns when viewers have been sent all that there is, as far as they
-// take it.
-func byeWait(ctx context.Context, left []*session) {
+// byeWait returns when viewers have got all that there is, as done says, as far as
+// they take it.
+func byeWait(ctx context.Context, left []*session, done func(*session) bool) {
 	ctx, cancel := context.WithTimeout(ctx, byeTime)
 	defer cancel()
 	for _, s := range left {
-		for !s.served() && pause(ctx, byeEvery) {
+		for !done(s) && pause(ctx, byeEvery) {
 		}
 	}
+}
+
+// letGo says goodbye to viewers whose session is about to end though their feed goes
+// on, and returns when they have been told, as far as they take it, a second later at
+// most.
+func letGo(views []*session) {
+	now := time.Now()
+	for _, s := range views {
+		s.goodbye(now)
+	}
+	byeWait(context.Background(), views, (*session).told)
 }
 
 // grace is how long a feed without viewers waits for SETUP after DESCRIBE.

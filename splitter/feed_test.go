@@ -24,7 +24,7 @@ func TestBackoff(t *testing.T) {
 	f := func(try, herd int, away, least, most time.Duration) {
 		t.Helper()
 		for range 200 {
-			if d := backoff(try, herd, away); d < least || d > most {
+			if d := backoff(try, herd, away, 15*time.Second); d < least || d > most {
 				t.Errorf("backoff(%d, %d, %v) = %v, want %v to %v", try, herd, away, d, least, most)
 			}
 		}
@@ -41,7 +41,27 @@ func TestBackoff(t *testing.T) {
 	f(0, 10, 0, 160*ms, 240*ms) // behind ten others
 	f(1, 12, 0, 200*ms, 300*ms)
 	f(1, 100, 0, 1600*ms, 2400*ms)
-	f(0, 100000, 0, 6400*ms, 9600*ms)
+	f(0, 600, 0, 9600*ms, 14400*ms)
+	f(1, 600, 0, 9600*ms, 14400*ms)
+	f(0, 100000, 0, 0, 18000*ms)
+	f(1, 100000, 0, 12000*ms, 18000*ms)
+}
+
+// However many feeds lose an origin, their first tries are spread evenly.
+func TestTriesOfALargeHerd(t *testing.T) {
+	f := func(feeds, most int) {
+		t.Helper()
+		var tries [20]int // by the second
+		for i := range feeds {
+			tries[int(backoff(0, i, 0, 15*time.Second)/time.Second)]++
+		}
+		if n := slices.Max(tries[:]); n > most {
+			t.Errorf("%d feeds: %d tries in one second, want %d at most: %d", feeds, n, most, tries)
+		}
+	}
+	f(700, 90) // fifty, and chance
+	f(1000, 110)
+	f(3000, 280)
 }
 
 // upFeed makes a feed that has played, and has lost its source.

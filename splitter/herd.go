@@ -6,7 +6,9 @@ import (
 )
 
 // redialShare is the time between two tries at an origin that many feeds have
-// lost: they share some fifty a second, however many they are.
+// lost: they share some fifty a second, as long as each has its turn within half of
+// -splitter.wait. Of more (750 with the default) none is given up for that: they
+// share what there is, evenly.
 const redialShare = 20 * time.Millisecond
 
 // A herd counts the feeds that have lost an origin, so that they do not all come

@@ -35,7 +35,8 @@ type ingest struct {
 	mu     sync.Mutex
 	tracks []*track
 	clock  mediaClock
-	lead   int       // the track whose key frames and markers count; -1 for none
+	videos int       // tracks
+	lead   int       // the first of them, whose key frames and markers count; -1 for none
 	codec  rtp.Codec // of lead
 	open   bool      // a key frame has come in this life
 	since  time.Time // when the present life began to be gated
@@ -49,6 +50,7 @@ type ingest struct {
 	pictureTS uint32 // of the access unit being received
 	picture   cursor // where it begins
 	keyed     bool   // it has been marked as a key frame
+	newest    uint32 // time stamp of the picture that is shown last
 
 	marker   time.Time     // the last end of a picture
 	interval time.Duration // between pictures, smoothed
@@ -67,8 +69,10 @@ func newIngest(s *sdp.Session, cname string, publish func()) *ingest {
 	in := &ingest{ring: newRing(), cname: cname, publish: publish, lead: -1}
 	for i, m := range s.Media {
 		in.tracks = append(in.tracks, newTrack(m.ClockRate))
-		if m.Type == "video" && in.lead < 0 && !m.BackChannel {
-			in.lead, in.codec = i, rtp.CodecOf(m.Encoding)
+		if m.Type == "video" && !m.BackChannel {
+			if in.videos++; in.videos == 1 {
+				in.lead, in.codec = i, rtp.CodecOf(m.Encoding)
+			}
 		}
 		if !m.BackChannel {
 			in.clock.tracks = append(in.clock.tracks, in.tracks[i])
@@ -118,7 +122,7 @@ func (in *ingest) packet(i int, pkt *pion.Packet, now time.Time) {
 		in.large.Store(true)
 	}
 	key := i == in.lead && in.codec.IsKey(pkt.Payload)
-	if !in.passes(i, key, now) {
+	if !in.passes(i, pkt.Payload, key, now) {
 		return
 	}
 	if i == in.lead {
@@ -141,7 +145,7 @@ func (in *ingest) store(i int, pkt *pion.Packet, key bool, now time.Time) {
 		in.clock.begin(t, b, now)
 	}
 	t.num.Apply(b)
-	t.late.note(now.Sub(t.media(rtp.Timestamp(b))))
+	t.late.note(now.Sub(t.media(rtp.Timestamp(b))), now)
 	t.arrived = now
 	t.packets++
 	t.octets += uint32(len(pkt.Payload))
@@ -151,10 +155,12 @@ func (in *ingest) store(i int, pkt *pion.Packet, key bool, now time.Time) {
 	}
 }
 
-// passes is the gate of a new life: it opens with the first key frame. Sound goes on
-// before it, for those who have heard some already.
-func (in *ingest) passes(i int, key bool, now time.Time) bool {
-	if !in.open && (in.codec == rtp.Other || key || now.Sub(in.since) > gateLimit) {
+// passes is the gate of a new life: it opens with the first key frame, that of a
+// transport stream with its first tables: many never say where decoding may begin,
+// and some have no pictures. Sound of its own track goes on before it, for those who
+// have heard some already.
+func (in *ingest) passes(i int, payload []byte, key bool, now time.Time) bool {
+	if !in.open && (in.codec == rtp.Other || key || i == in.lead && in.codec.IsPrelude(payload) || now.Sub(in.since) > gateLimit) {
 		in.open = true
 		in.ring.keyed.Store(key) // else viewers would wait for what does not come
 	}
@@ -165,9 +171,12 @@ func (in *ingest) passes(i int, key bool, now time.Time) bool {
 // time stamp. The parameter sets of a key frame stand before it in the same unit.
 func (in *ingest) frame(pkt, payload []byte, at cursor, key bool, now time.Time) {
 	ts := rtp.Timestamp(pkt)
-	begins := ts != in.pictureTS
+	begins, tables := ts != in.pictureTS, in.codec.IsPrelude(payload)
 	if in.codec == rtp.MP2T { // time stamps say when a packet was sent: it begins at the tables
-		begins = in.codec.IsPrelude(payload) || key && in.keyed
+		begins = tables || key && in.keyed
+	}
+	if d := int32(ts - in.newest); in.picture.s == nil || d > 0 || d < -maxReorder {
+		in.newest = ts
 	}
 	// A unit that does not end would keep all that follows it alive.
 	if begins || in.picture.s == nil || at.offset()-in.picture.offset() > maxGroup {
@@ -176,6 +185,8 @@ func (in *ingest) frame(pkt, payload []byte, at cursor, key bool, now time.Time)
 	if key && !in.keyed {
 		in.keyed = true
 		in.ring.mark(in.picture, now)
+	} else if tables && !in.ring.keyed.Load() {
+		in.ring.begin(at, now)
 	}
 }
 
@@ -286,6 +297,16 @@ type trackOpening struct {
 	report []byte // RTCP; nil while the clock has not settled
 }
 
+// reports are those that relate the tracks to each other: with them a player is in
+// sync from the first picture on.
+func (o *opening) reports() [][]byte {
+	all := make([][]byte, len(o.tracks))
+	for i, t := range o.tracks {
+		all[i] = t.report
+	}
+	return all
+}
+
 // opens finds where a viewer starts, with the sequence number of each track's
 // first packet, and the time stamps that belong to the moment at which the first
 // packet of all is played.
@@ -296,18 +317,21 @@ func (in *ingest) opens(start string, now time.Time) *opening {
 	o.at, o.waits = in.ring.start()
 	switch {
 	case start == startInstant:
-		o.burst = in.squeezed(o.at)
+		o.burst = in.squeezed()
 	case start == startKeyframe && in.ring.key.Load() != nil:
 		o.at, o.waits, o.after = cursor{}, true, o.at.offset()
 	case start == startEdge && !o.waits:
 		o.at = in.ring.here()
 	}
 	var first time.Time
-	leader := -1 // the track of the first packet
-	in.ring.walk(o.at, func(ch uint8, pkt []byte) {
+	leader, missing := -1, 1 // the track of the first packet; how many tracks are not found yet
+	if o.burst == nil {
+		missing = in.clock.begun()
+	}
+	in.ring.walk(o.at, func(ch uint8, pkt []byte) (more bool) {
 		to := &o.tracks[ch/2]
 		if ch%2 == 1 || to.known || o.burst != nil && !o.burst.has(ch) {
-			return
+			return true
 		}
 		to.known, to.seq = true, rtp.Seq(pkt)
 		if to.ts = rtp.Timestamp(pkt); o.burst != nil {
@@ -316,6 +340,8 @@ func (in *ingest) opens(start string, now time.Time) *opening {
 		if first.IsZero() {
 			first, leader = in.tracks[ch/2].media(to.ts), int(ch/2)
 		}
+		missing--
+		return missing > 0
 	})
 	if first.IsZero() {
 		first = in.clock.now(now)

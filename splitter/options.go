@@ -27,10 +27,12 @@ type Options struct {
 	// what followed, with time stamps so close together that he stands at the live
 	// edge at once; with burst the same with true time stamps, which leaves him
 	// as far behind as the key frame is old; with keyframe nothing until the next one.
+	// Streams with several video tracks, and transport streams, start with burst at best.
 	Start string // default instant
 	// Past bounds what all feeds together keep for new viewers to start with. Zero
 	// is no bound: each feed keeps up to 8 MiB. Too little makes new viewers wait
-	// for a key frame, those of feeds that nobody watches first.
+	// for a key frame, those of feeds that nobody watches first; with less than 16 MiB
+	// they might wait for ever, and it is refused.
 	Past proxy.Bytes // default 512MiB
 	// Timeout is how long the origin may take for each answer, and how long it
 	// may send nothing before it is asked again. Too little refuses slow cameras,
@@ -42,6 +44,9 @@ type Options struct {
 	Transport string // default tcp
 }
 
+// minPast is the least bound of the past, in bytes: twice what one feed may keep.
+const minPast = 2 * maxGroup
+
 // Flags declares the splitter's flags; it is the mode's proxy.Register.
 func Flags(fs *flag.FlagSet) proxy.Build {
 	o := &Options{}
@@ -51,7 +56,7 @@ func Flags(fs *flag.FlagSet) proxy.Build {
 	fs.DurationVar(&o.Lag, "splitter.lag", 5*time.Second, "how long a viewer may take nothing before he is closed; little cuts viewers on bad lines, much keeps those who have gone silently")
 	fs.StringVar(&o.Start, "splitter.start", startInstant, "what a new viewer gets first: `instant|burst|keyframe`; the last key frame and what followed, shown at once so that he is live; the same with true time stamps, which leaves most players as far behind; or nothing until the next key frame")
 	o.Past = 512 << 20
-	fs.Var(&o.Past, "splitter.past", "how many `bytes` all feeds together keep for new viewers to start with; little makes viewers wait for a key frame, those of feeds that nobody watches first; 0 is no bound but 8MiB for each feed")
+	fs.Var(&o.Past, "splitter.past", "how many `bytes` all feeds together keep for new viewers to start with; little makes viewers wait for a key frame, those of feeds that nobody watches first; 16MiB at least, or 0 for no bound but 8MiB for each feed")
 	fs.DurationVar(&o.Timeout, "splitter.timeout", 5*time.Second, "how long the origin may take for each answer, and send nothing before it is asked again; little refuses slow cameras, much keeps viewers of a dead one waiting")
 	fs.StringVar(&o.Transport, "splitter.transport", "tcp", "how media comes from the origin: `tcp|udp|auto`; auto tries UDP and costs 3s where it is blocked")
 	return func(env proxy.Env) (proxy.Mode, error) { return New(*o, env) }
@@ -75,8 +80,8 @@ func (o *Options) Validate() error {
 	if o.Timeout < 100*time.Millisecond {
 		bad("timeout", o.Timeout, "100ms or more")
 	}
-	if o.Past < 0 {
-		bad("past", o.Past, "0 or more")
+	if o.Past != 0 && o.Past < minPast {
+		bad("past", o.Past, "0, or 16MiB or more")
 	}
 	switch o.Start {
 	case startInstant, startBurst, startKeyframe:

@@ -47,6 +47,8 @@ func TestValidate(t *testing.T) {
 	f("-splitter.timeout", "0s")
 	f("-splitter.transport", "quic")
 	f("-splitter.start", "now")
+	f("-splitter.past", "1KiB")
+	f("-splitter.past", "16383KiB")
 
 	_, err := build(t, "-splitter.linger=-1s", "-splitter.wait=-1s", "-splitter.lag=0", "-splitter.timeout=1ms", "-splitter.transport=")
 	mentions(t, err, "-splitter.linger", "-splitter.wait", "-splitter.lag", "-splitter.timeout", "-splitter.transport")
@@ -62,6 +64,11 @@ func TestFlags(t *testing.T) {
 	want := Options{Wait: 30 * time.Second, Lag: 5 * time.Second, Start: "instant", Past: 512 << 20, Timeout: 5 * time.Second, Transport: "auto"}
 	if got := m.(*Splitter).opt; got != want {
 		t.Errorf("options %+v, want %+v", got, want)
+	}
+	for _, past := range []string{"0", "16MiB"} {
+		if _, err := build(t, "-splitter.udp=", "-splitter.past", past); err != nil {
+			t.Error(err)
+		}
 	}
 	var o Options
 	if err := o.Validate(); err == nil {

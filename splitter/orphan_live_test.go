@@ -19,7 +19,8 @@ func TestOrphans(t *testing.T) {
 	const grace = 500 * time.Millisecond
 	e.SetOrphanGrace(grace)
 	stays := watch(t, e.url+clock, "udp") // keeps the feed, and shows that nobody else is harmed
-	silent, reporting := orphan(t, e), orphan(t, e)
+	silent, _ := orphan(t, e)
+	reporting, _ := orphan(t, e)
 	defer silent.Close()
 	defer reporting.Close()
 	proxytest.Eventually(t, 5*time.Second, "three viewers", func() bool { return len(e.feed(clock).Viewers) == 3 })
@@ -39,9 +40,31 @@ func TestOrphans(t *testing.T) {
 	stays.more(t, 0, 10)
 }
 
+// A session over UDP whose viewer goes on over another connection lasts as long as that
+// is open, though he reports nothing, and not for long when that has gone, too.
+func TestAnotherConnectionCarriesOn(t *testing.T) {
+	origin := newOrigin(t, origintest.Options{})
+	e := newEdge(t, edgeOptions(), balancer(t, origin.URL()))
+	const grace = time.Second
+	e.SetOrphanGrace(grace)
+	rtcp, id := orphan(t, e)
+	defer rtcp.Close()
+	c := talk(t, e)
+	keepAlive := func() int { return c.ask("GET_PARAMETER", e.url+clock, "Session: "+id).Code }
+	proxytest.Eventually(t, 5*time.Second, "its first connection has gone", func() bool { return keepAlive() == 200 })
+	for range 2 {
+		<-time.After(3 * grace / 2)
+		if code := keepAlive(); code != 200 {
+			t.Fatalf("a session that an open connection carries on: answered %d", code)
+		}
+	}
+	c.Close()
+	proxytest.Eventually(t, 10*grace, "no viewer", func() bool { return len(e.feed(clock).Viewers) == 0 })
+}
+
 // orphan begins to play over UDP and goes, without TEARDOWN. It returns the
-// viewer's socket for RTCP.
-func orphan(t *testing.T, e *edge) *net.UDPConn {
+// viewer's socket for RTCP, and the session.
+func orphan(t *testing.T, e *edge) (rtcp *net.UDPConn, id string) {
 	t.Helper()
 	var pair [2]*net.UDPConn
 	for pair[1] == nil {
@@ -64,12 +87,12 @@ func orphan(t *testing.T, e *edge) *net.UDPConn {
 	transport := fmt.Sprintf("Transport: RTP/AVP;unicast;client_port=%d-%d", port, port+1)
 	c.Write([]byte(request("SETUP", e.url+clock+"/trackID=0", "CSeq: 1", transport))) //nolint:errcheck // the answer shows it
 	_, rest, _ := strings.Cut(answers(c, 1)[0], "Session: ")
-	id, _, _ := strings.Cut(rest, ";")
+	id, _, _ = strings.Cut(rest, ";")
 	c.Write([]byte(request("PLAY", e.url+clock, "CSeq: 2", "Session: "+id))) //nolint:errcheck // likewise
 	if a := answers(c, 1); !strings.HasPrefix(a[0], "200") {
 		t.Fatalf("PLAY: %q", a)
 	}
-	return pair[1]
+	return pair[1], id
 }
 
 // serverPort is the edge's for RTP.

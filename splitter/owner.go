@@ -43,7 +43,7 @@ func (s *Splitter) named(c *conn, id string) (*userData, error) {
 	case d == nil || d.conn != c && !d.conn.leftTo(c.viewer):
 		return nil, &proxy.Refusal{Reason: proxy.NoSession}
 	case d.conn != c:
-		d.conn.lives()
+		c.carry(d.conn)
 	}
 	return d, nil
 }

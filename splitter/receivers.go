@@ -32,15 +32,17 @@ type hearing struct {
 	rtt    time.Duration // 0: not known
 }
 
-// listens begins a time of playing. Reports over UDP come through gortsplib; those
-// over TCP the connection takes.
+// listens begins a time of playing. Reports over UDP come through gortsplib, which is
+// told once whom to call, and again where SETUP has added a track; those over TCP the
+// connection takes.
 func (s *session) listens(ss *gortsplib.ServerSession, now time.Time) {
 	s.mu.Lock()
 	s.listening = now
 	s.mu.Unlock()
-	if s.udp == nil {
+	if s.udp == nil || s.tracks() == s.heeded {
 		return
 	}
+	s.heeded = s.tracks()
 	ss.OnPacketRTCPAny(func(_ *description.Media, pkt rtcp.Packet) {
 		s.conn.lives()
 		switch p := pkt.(type) {

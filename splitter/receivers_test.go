@@ -296,7 +296,7 @@ func TestStuckViewerAndGoodbye(t *testing.T) {
 	if r.view.served() {
 		t.Fatal("a viewer who reads nothing has been sent all")
 	}
-	byeWait(t.Context(), []*session{r.view})
+	byeWait(t.Context(), []*session{r.view}, (*session).served)
 	if d := time.Since(start); d < byeTime || d > 10*byeTime {
 		t.Errorf("waited for %v, want %v", d, byeTime)
 	}

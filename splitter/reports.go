@@ -51,7 +51,7 @@ func (in *ingest) reportAnyway() {
 // report puts sender reports of all tracks that have begun into the ring.
 func (in *ingest) report(now time.Time) {
 	in.reported = now
-	in.clock.slew()
+	in.clock.slew(now)
 	in.clock.tie(now)
 	for i, t := range in.tracks {
 		if t.num.Started() {
@@ -67,16 +67,27 @@ func (in *ingest) report(now time.Time) {
 func (in *ingest) put(i int, b []byte) { copy(in.ring.append(uint8(2*i+1), len(b)), b) }
 
 // bye is the last that viewers get: what has gathered, and for each track that
-// there was a last report, without which some receivers take no RTCP (RFC 3550
-// §6.1), with the goodbye (§6.6).
+// there was a goodbye.
 func (in *ingest) bye(now time.Time) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.over = true
-	for i, t := range in.tracks {
-		if t.num.Started() {
-			in.put(i, rtp.AppendBye(in.clock.report(t, now).Append(nil, in.cname), t.num.SSRC))
+	for i, bye := range in.goodbyes(now) {
+		if bye != nil {
+			in.put(i, bye)
 		}
 	}
 	in.flush(now)
+}
+
+// goodbyes are, by track, a last report, without which some receivers take no RTCP
+// (RFC 3550 §6.1), with the goodbye (§6.6); nil where nothing was sent. mu is held.
+func (in *ingest) goodbyes(now time.Time) [][]byte {
+	byes := make([][]byte, len(in.tracks))
+	for i, t := range in.tracks {
+		if t.num.Started() {
+			byes[i] = rtp.AppendBye(in.clock.report(t, now).Append(nil, in.cname), t.num.SSRC)
+		}
+	}
+	return byes
 }

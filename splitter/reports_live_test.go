@@ -50,6 +50,22 @@ func TestGoodbye(t *testing.T) {
 	}
 }
 
+// Viewers of an edge that stops are told goodbye, whichever of its parts stops first.
+func TestGoodbyeOfAnEdge(t *testing.T) {
+	f := func(stop func(e *edge)) {
+		t.Helper()
+		origin := newOrigin(t, origintest.Options{})
+		e := newEdge(t, edgeOptions(), balancer(t, origin.URL()))
+		ws := append(crowd(t, 5, e.url+clock, "tcp"), crowd(t, 5, e.url+clock, "udp")...)
+		more(t, ws, 0, 10)
+		more(t, ws, 1, 10)
+		stop(e)
+		told(t, ws, map[string]int{})
+	}
+	f(func(e *edge) { e.stopSplitter() })
+	f(func(e *edge) { e.stopFront() })
+}
+
 // told checks that each of ws ends with a goodbye of both tracks.
 func told(t *testing.T, ws []*watcher, names map[string]int) {
 	t.Helper()

@@ -190,9 +190,12 @@ func (r *ring) roll(need int) {
 
 // mark says that the access unit of a key frame begins at c.
 func (r *ring) mark(c cursor, now time.Time) {
-	r.group, r.groupTime = c, now
+	r.begin(c, now)
 	r.keyed.Store(true)
 }
+
+// begin says that new viewers do best to start at c, though no key frame is known.
+func (r *ring) begin(c cursor, now time.Time) { r.group, r.groupTime = c, now }
 
 // forget drops the start for new viewers until the next key frame.
 func (r *ring) forget() {
@@ -239,18 +242,21 @@ func (r *ring) keepGroup(head cursor, now time.Time) {
 	}
 }
 
-// walk visits all packets behind c, published or not. It is the writer's.
-func (r *ring) walk(c cursor, visit func(channel uint8, pkt []byte)) {
+// walk visits the packets behind c, published or not, while visit wants more. It is
+// the writer's.
+func (r *ring) walk(c cursor, visit func(channel uint8, pkt []byte) (more bool)) {
 	for s, i := c.s, c.i; s != nil; s, i = s.follow, 0 {
 		for ; i < s.n; i++ {
-			visit(s.chans[i], s.buf[s.start(i)+headerLen:s.ends[i]])
+			if !visit(s.chans[i], s.buf[s.start(i)+headerLen:s.ends[i]]) {
+				return
+			}
 		}
 	}
 }
 
 // start is where a new viewer begins: at the last key frame. Without one at hand
 // he waits for the next, and is nowhere; where key frames are not known (or do not
-// come) he begins at the head.
+// come) he begins at the last tables of a transport stream, else at the head.
 func (r *ring) start() (at cursor, waits bool) {
 	if k := r.key.Load(); k != nil {
 		return *k, false

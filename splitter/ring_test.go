@@ -150,7 +150,7 @@ func TestRingIsAListOfPackets(t *testing.T) {
 	}
 }
 
-// The writer walks what is not yet published too.
+// The writer walks what is not yet published too, and as far as it likes.
 func TestWalk(t *testing.T) {
 	r := newReference(1)
 	from := r.here()
@@ -160,12 +160,18 @@ func TestWalk(t *testing.T) {
 	}
 	r.burst()
 	var got []byte
-	r.walk(from, func(ch uint8, pkt []byte) {
+	r.walk(from, func(ch uint8, pkt []byte) bool {
 		got = append(got, '$', ch, byte(len(pkt)>>8), byte(len(pkt)))
 		got = append(got, pkt...)
+		return true
 	})
 	if !bytes.Equal(got, r.stream) {
 		t.Errorf("walked over %d bytes, want the %d that were appended", len(got), len(r.stream))
+	}
+	n := 0
+	r.walk(from, func(uint8, []byte) bool { n++; return n < 3 })
+	if n != 3 {
+		t.Errorf("walked over %d packets, want the 3 that were wanted", n)
 	}
 }
 

@@ -38,6 +38,7 @@ type session struct {
 	jumped bool     // nothing was written since the last jump
 	info   string   // RTP-Info of the last PLAY; the RTSP session's goroutine's
 	claims []string // on UDP addresses; likewise
+	heeded int      // tracks set up over UDP whose reports come; likewise
 	remove func()   // takes it out of the fan-out; nil while it does not play
 
 	bytes atomic.Uint64
@@ -115,6 +116,29 @@ func (s *session) rest(state string) {
 	}
 }
 
+// goodbye ends what a session that plays is sent, with a goodbye of each track. It does
+// not wait.
+func (s *session) goodbye(now time.Time) {
+	if !s.playing() {
+		return
+	}
+	in := s.feed.in
+	in.mu.Lock()
+	byes := in.goodbyes(now)
+	in.mu.Unlock()
+	if s.udp == nil {
+		b := s.appendReports(nil, byes) // while it plays: no track is set up meanwhile
+		s.rest("ended")
+		s.conn.write(b)
+		return
+	}
+	s.rest("ended")
+	b := s.conn.s.batches.Get().(*batch)
+	s.udp.report(b, byes)
+	b.send()
+	s.conn.s.batches.Put(b)
+}
+
 // close ends the session from the edge's side. It does not wait.
 func (s *session) close() { s.rtsp.Close() }
 
@@ -125,6 +149,9 @@ func (s *session) served() bool {
 	}
 	return s.conn.served(s)
 }
+
+// told reports whether its goodbye is on its way, or never will be.
+func (s *session) told() bool { return s.udp != nil || s.conn.told() }
 
 // ended frees all that the session holds; gortsplib has done with it.
 func (s *session) ended(err error) {
@@ -233,11 +260,11 @@ func (s *session) mapped() bool { return !s.unmapped || s.burst != nil }
 // or some of the tracks only, or who is in his burst; about maxBurst bytes at most.
 func (s *session) appendMapped(b []byte) []byte {
 	for len(b) < maxBurst {
-		if s.unmapped && s.burst != nil && s.at.offset() >= s.burst.end {
-			s.burst = nil
+		if pkt, ch, _ := s.at.packet(); pkt != nil {
+			s.maybeLive(pkt, ch)
 		}
 		if !s.mapped() {
-			break
+			break // the next packet is the first that he gets as it stands in the ring
 		}
 		pkt, ch, squeezed := s.next()
 		if pkt == nil {
@@ -252,13 +279,12 @@ func (s *session) appendMapped(b []byte) []byte {
 	return b
 }
 
-// appendReports appends the sender reports that relate the tracks to each other:
-// with them a player is in sync from the first picture on.
-func (s *session) appendReports(b []byte, o *opening) []byte {
-	for i, t := range o.tracks {
-		if out := s.channels[i]; out >= 0 && t.report != nil {
-			b = append(b, '$', byte(out)+1, byte(len(t.report)>>8), byte(len(t.report)))
-			b = append(b, t.report...)
+// appendReports appends RTCP, by track.
+func (s *session) appendReports(b []byte, reports [][]byte) []byte {
+	for i, r := range reports {
+		if out := s.channels[i]; out >= 0 && r != nil {
+			b = append(b, '$', byte(out)+1, byte(len(r)>>8), byte(len(r)))
+			b = append(b, r...)
 		}
 	}
 	return b

@@ -127,6 +127,58 @@ func TestParameterSetsOfANewSource(t *testing.T) {
 	}
 }
 
+// The same with H.265, whose sets are three and begin with that of the video.
+func TestH265ParameterSetsOfANewSource(t *testing.T) {
+	const (
+		first  = head + "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H265/90000\r\na=fmtp:96 sprop-vps=QAE=; sprop-sps=QgE=; sprop-pps=RAE=\r\n"
+		second = head + "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H265/90000\r\na=fmtp:96 sprop-pps=RAEC; sprop-sps=QgEC; sprop-vps=QAEC\r\n"
+	)
+	now := time.Now()
+	c := newCamera(t, first)
+	at := c.ring.here()
+	unit := func(packets ...[]byte) {
+		now = now.Add(40 * time.Millisecond)
+		c.ts[0] += 3600
+		for i, p := range packets {
+			c.send(0, now, i == len(packets)-1, p...)
+		}
+	}
+	nal := func(kind byte) []byte { return []byte{kind << 1, 1, 0xaa} }
+	play := func() {
+		unit(nal(19), nal(19))                                                // IDR
+		unit(nal(1))                                                          // trailing
+		unit(nal(35), nal(21))                                                // delimiter, CRA
+		unit(nal(32), nal(33), nal(34), nal(19))                              // with sets of its own
+		unit([]byte{48 << 1, 1, 0, 3, 66, 1, 0xaa, 0, 3, 38, 1, 0xaa})        // SPS and IDR in one packet
+		unit([]byte{49 << 1, 1, 0x80 | 20, 0xaa}, []byte{49 << 1, 1, 20, 20}) // an IDR in two
+	}
+	kinds := func() (got string) {
+		names := map[byte]string{1: "p", 19: "K", 21: "K", 32: "V", 33: "S", 34: "P", 35: "d", 48: "A", 49: "F"}
+		for _, p := range seen(&at, 0) {
+			got += names[p.bytes[12]>>1]
+			if d := len(p.bytes); d == 15 && p.bytes[12]>>1 >= 32 && p.bytes[12]>>1 <= 34 && p.bytes[14] == 2 {
+				got += "'" // of the second description
+			}
+			if p.marker {
+				got += " "
+			}
+		}
+		return strings.TrimSpace(got)
+	}
+	f := func(text, want string) {
+		t.Helper()
+		c.again(now)
+		c.described(parseSDP(t, text))
+		play()
+		if got := kinds(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	f(first, "KK p dK VSPK A FF")
+	f(second, "V'S'P'KK p dV'S'P'K VSPK A V'S'P'FF")
+	f(first, "VSPKK p dVSPK VSPK A VSPFF")
+}
+
 // Loss upstream stays visible though packets are put in.
 func TestInsertKeepsGaps(t *testing.T) {
 	now := time.Now()

@@ -106,7 +106,7 @@ func (h *signalling) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCt
 		h.s.forget(p.session)
 		p.session.ended(ctx.Error)
 	}
-	p.conn.closed(ctx.Session)
+	p.conn.closed(ctx.Session, p.session)
 }
 
 // OnDescribe implements gortsplib.ServerHandlerOnDescribe.
@@ -169,14 +169,15 @@ func (h *signalling) newSession(c *conn, ctx *gortsplib.ServerHandlerOnSetupCtx)
 		return &proxy.Refusal{Reason: proxy.OriginDown, RetryAfter: time.Second}
 	}
 	dataOf(ctx.Session).session = s
+	c.made(s)
 	return nil
 }
 
 func (h *signalling) setUpUDP(s *session, track int, o offer) {
 	a := s.conn.RemoteAddr().(*net.TCPAddr)
-	s.udp.rtp[track] = &net.UDPAddr{IP: a.IP, Zone: a.Zone, Port: o.first}
-	s.udp.rtcp[track] = &net.UDPAddr{IP: a.IP, Zone: a.Zone, Port: o.second}
-	h.s.claim(s.udp.rtp[track].String(), s)
+	rtp := &net.UDPAddr{IP: a.IP, Zone: a.Zone, Port: o.first}
+	s.udp.setUp(track, rtp, &net.UDPAddr{IP: a.IP, Zone: a.Zone, Port: o.second})
+	h.s.claim(rtp.String(), s)
 }
 
 // OnPlay implements gortsplib.ServerHandlerOnPlay. Live is where everybody is:

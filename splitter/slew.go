@@ -13,21 +13,26 @@ const maxSlew = 2500 * time.Microsecond
 // A lateness is how much later than their media time packets arrive: the least of
 // all since the last report, since waiting on the way only adds to it.
 type lateness struct {
+	since        time.Time // the first packet of a life
 	least, usual time.Duration
 	known, based bool
 }
 
 // note takes a packet.
-func (l *lateness) note(d time.Duration) {
+func (l *lateness) note(d time.Duration, now time.Time) {
+	if l.since.IsZero() {
+		l.since = now
+	}
 	if !l.known || d < l.least {
 		l.least, l.known = d, true
 	}
 }
 
 // drift is by how much later packets come than in the beginning; the next
-// interval begins.
-func (l *lateness) drift() time.Duration {
-	if !l.known {
+// interval begins. The beginning is as long as other intervals, however soon the
+// first report is: many sources send some of their past at once.
+func (l *lateness) drift(now time.Time) time.Duration {
+	if !l.known || now.Sub(l.since) < reportTime {
 		return 0
 	}
 	l.known = false
@@ -39,13 +44,13 @@ func (l *lateness) drift() time.Duration {
 
 // slew moves the tracks towards where the origin's reports put them, or their
 // arrival if there are none.
-func (c *mediaClock) slew() {
+func (c *mediaClock) slew(now time.Time) {
 	for _, t := range c.tracks {
 		if !t.begun {
 			continue
 		}
 		t.anchor() // differences must stay small
-		off := t.late.drift()
+		off := t.late.drift(now)
 		if c.theirs && !t.srTime.IsZero() {
 			off = c.reportedOff(t)
 		}

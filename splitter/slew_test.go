@@ -118,3 +118,39 @@ func TestReportsFollowInANewLife(t *testing.T) {
 		t.Errorf("media time changed over to %v", at)
 	}
 }
+
+// A report amid the past that a source begins with is no measure of what follows:
+// where nothing drifts, nothing moves.
+func TestReportAmidAStartBurst(t *testing.T) {
+	c := newCamera(t, avSDP)
+	now := time.Now()
+	c.source(now)
+	live := func(d time.Duration) {
+		for end := now.Add(d); now.Before(end); now = now.Add(40 * time.Millisecond) {
+			c.picture(false, 1, now)
+			c.hear(now)
+			c.hear(now)
+		}
+	}
+	apart := func() time.Duration {
+		v, a := c.tracks[0], c.tracks[1]
+		_, picture := v.num.Last()
+		_, sound := a.num.Last()
+		return v.media(picture).Sub(a.media(sound))
+	}
+	c.picture(true, 1, now)
+	live(10 * time.Second)
+	now = now.Add(2 * time.Second)
+	c.again(now)
+	c.reported = now.Add(-reportTime) // reports go on while it is away: one is due
+	c.hear(now)
+	for i := range 50 { // the past of pictures, not of sound
+		c.picture(i == 0, 1, now)
+	}
+	live(time.Second)
+	was := apart()
+	live(5 * time.Minute)
+	if d := apart() - was; d.Abs() > time.Millisecond {
+		t.Errorf("sound and picture have moved apart by %v in five minutes", d)
+	}
+}

@@ -15,7 +15,7 @@
 // viewer is given at most 8 MiB, 16384 packets or 10 s of the past, and all feeds
 // together keep no more of it than -splitter.past.
 //
-// Locks: Splitter.mu before feed.mu before session.mu; conn.mu and udpTarget.mu
+// Locks: Splitter.mu before feed.mu before session.mu; udpTarget.mu before conn.mu
 // before session.mu before ingest.mu before share.mu and worker.mu. None is held
 // over a call that waits. conn.mu and udpTarget.mu are held over writes that do not
 // wait, and over the counting of what they wrote (Ticket.Sent, RTSPConn.Sent): a
@@ -25,9 +25,11 @@ package splitter
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -101,9 +103,10 @@ func New(o Options, env proxy.Env) (*Splitter, error) {
 	return s, nil
 }
 
-// Run implements proxy.Part.
-func (s *Splitter) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
+// Run implements proxy.Part. Viewers who are left when ctx is done are told goodbye
+// first, which takes a second at most.
+func (s *Splitter) Run(asked context.Context) error {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(asked))
 	defer cancel()
 	var wg sync.WaitGroup
 	h := newSignalling(s)
@@ -132,7 +135,8 @@ func (s *Splitter) Run(ctx context.Context) error {
 			wg.Go(func() { s.runFeed(ctx, f) })
 		case err = <-stopped: // by itself: it should not
 			done = true
-		case <-ctx.Done():
+		case <-asked.Done():
+			letGo(s.views())
 			h.server.Close()
 			<-stopped
 			done = true
@@ -364,6 +368,16 @@ func (s *Splitter) list() []*feed {
 		fs = append(fs, f)
 	}
 	return fs
+}
+
+// views are all viewers' sessions.
+func (s *Splitter) views() (all []*session) {
+	for _, f := range s.list() {
+		f.mu.Lock()
+		all = slices.AppendSeq(all, maps.Keys(f.sessions))
+		f.mu.Unlock()
+	}
+	return all
 }
 
 // A connQueue hands connections to gortsplib as a listener.

@@ -2,6 +2,7 @@ package splitter
 
 import (
 	"bytes"
+	"encoding/binary"
 	"testing"
 	"time"
 
@@ -149,6 +150,113 @@ func TestSquash(t *testing.T) {
 				t.Errorf("pictures %d apart are %d apart in the burst", before, after)
 			}
 		}
+	}
+}
+
+// A viewer who starts amid pictures that are shown in another order than decoded gets
+// them in theirs: those behind the live edge, too, and no picture has two time stamps.
+func TestInstantStartAmidReorderedPictures(t *testing.T) {
+	c := newCamera(t, avSDP)
+	now := time.Now()
+	c.source(now)
+	const base = 1000000
+	picture := func(shown uint32, kind byte, end bool) {
+		c.ts[0] = base + 3600*shown
+		c.send(0, now, end, kind, 1, 2, 3)
+	}
+	picture(0, 0x65, true)
+	picture(3, 0x41, true)
+	picture(1, 0x01, true)
+	picture(2, 0x01, false) // the first half
+	o := c.opens(startInstant, now)
+	s := &session{feed: &feed{in: c.ingest}, channels: []int{0, 2}}
+	s.starting(o)
+	c.hear(now)
+	picture(2, 0x01, true)
+	c.hear(now)
+	picture(6, 0x41, true)
+	picture(4, 0x01, true)
+	c.flushNow(now)
+	var shown []uint32
+	sound := 0
+	for pkt, ch, squeezed := s.next(); pkt != nil; pkt, ch, squeezed = s.next() {
+		if ch != 0 {
+			sound++
+			continue
+		}
+		ts := rtp.Timestamp(pkt)
+		if squeezed {
+			ts = s.burst.stamp(ts)
+		}
+		shown = append(shown, ts)
+	}
+	if len(shown) != 7 || sound != 2 {
+		t.Fatalf("%d packets of pictures and %d of sound came, want 7 and 2", len(shown), sound)
+	}
+	first, third, ahead, again := shown[2], shown[3], shown[1], shown[4]
+	if third != again || int32(third-first) <= 0 || int32(ahead-third) <= 0 {
+		t.Errorf("the pictures that are decoded as 2nd, 3rd, 4th and 4th are shown at %d", shown[1:5])
+	}
+	if shown[5] != base+6*3600 || shown[6] != base+4*3600 {
+		t.Errorf("behind the burst pictures are shown at %d", shown[5:])
+	}
+}
+
+// A clock that is set back at the live edge does not make the burst go on.
+func TestBurstEndsWithALeap(t *testing.T) {
+	b := burst{end: 100, last: 1 << 31}
+	f := func(offset int64, channel uint8, ts uint32, want bool) {
+		t.Helper()
+		pkt := make([]byte, rtp.HeaderLen)
+		pkt[0] = 0x80
+		binary.BigEndian.PutUint32(pkt[4:], ts)
+		if got := b.over(offset, channel, pkt); got != want {
+			t.Errorf("over at %d, channel %d, %d ticks behind: %v", offset, channel, int32(ts-b.last), got)
+		}
+	}
+	f(99, 0, b.last+1, false)
+	f(100, 0, b.last, false)
+	f(100, 0, b.last-3600, false)
+	f(100, 0, b.last+1, true)
+	f(100, 1, b.last+1, false)
+	f(100, 2, b.last+1, false)
+	f(100, 0, b.last-maxReorder-1, true)
+}
+
+// Where there are two video tracks, the second begins at its key frame as well.
+func TestInstantStartOfTwoVideos(t *testing.T) {
+	c := newCamera(t, head+h264+"m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:trackID=1\r\n")
+	now := time.Now()
+	c.source(now)
+	pictures := func(n int, key bool) {
+		for i := range n {
+			kind := byte(0x41)
+			if key && i == 0 {
+				kind = 0x65
+			}
+			c.picture(key && i == 0, 1, now)
+			c.ts[1] += 3600
+			c.send(1, now, true, kind, 1, 2)
+		}
+	}
+	pictures(50, true)
+	o := c.opens(startInstant, now)
+	s := &session{feed: &feed{in: c.ingest}, channels: []int{0, 2}}
+	s.starting(o)
+	pictures(10, false)
+	c.flushNow(now)
+	var n [2]int
+	for pkt, ch, squeezed := s.next(); pkt != nil; pkt, ch, squeezed = s.next() {
+		if ch%2 == 1 {
+			continue
+		}
+		if track := ch / 2; n[track] == 0 && (rtp.Payload(pkt)[0] != 0x65 || squeezed) {
+			t.Errorf("track %d begins with % x, squeezed: %v", track, rtp.Payload(pkt)[:2], squeezed)
+		}
+		n[ch/2]++
+	}
+	if n != [2]int{60, 60} {
+		t.Errorf("%d packets came, want 60 of each", n)
 	}
 }
 

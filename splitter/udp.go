@@ -93,45 +93,47 @@ func (b *batch) send() {
 
 // A udpTarget is where a session's datagrams go.
 type udpTarget struct {
+	mu        sync.Mutex
 	rtp, rtcp []*net.UDPAddr // by track; nil: not set up
-
-	mu     sync.Mutex
-	s      *session      // while it plays
-	pacing bool          // a goroutine of its own is catching up
-	stop   chan struct{} // closed to end the pacing
+	s         *session       // while it plays
+	pacing    bool           // a goroutine of its own is catching up
+	stop      chan struct{}  // closed to end the pacing
 }
 
 func newUDPTarget(tracks int) *udpTarget {
 	return &udpTarget{rtp: make([]*net.UDPAddr, tracks), rtcp: make([]*net.UDPAddr, tracks)}
 }
 
+// setUp names where a track goes. A pacing that has been told to end may still look.
+func (u *udpTarget) setUp(track int, rtp, rtcp *net.UDPAddr) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.rtp[track], u.rtcp[track] = rtp, rtcp
+}
+
 // begin sends the start burst at its own pace and then joins the fan-out.
 func (u *udpTarget) begin(o *opening) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.s != nil {
-		return // by a PLAY on another connection
+	if u.s != nil || !o.of.playing() {
+		return // it began by a PLAY on another connection, or has ended meanwhile
 	}
 	s := o.of
 	s.starting(o)
 	u.s, u.pacing, u.stop = s, true, make(chan struct{})
 	s.conn.hold() // a session's work keeps its connection's end waiting
-	go u.pace(s, o.tracks, u.stop)
+	go u.pace(s, o.reports(), u.stop)
 }
 
 // pace owns the cursor until it has caught up; it ends with rest at the latest.
-func (u *udpTarget) pace(s *session, tracks []trackOpening, stop <-chan struct{}) {
+func (u *udpTarget) pace(s *session, reports [][]byte, stop <-chan struct{}) {
 	defer s.conn.release()
 	b := s.conn.s.batches.Get().(*batch)
 	defer func() {
 		b.send() // reports, if it was stopped at once: what comes next is another's
 		s.conn.s.batches.Put(b)
 	}()
-	for i, t := range tracks {
-		if u.rtcp[i] != nil && t.report != nil {
-			b.report(t.report, u.rtcp[i])
-		}
-	}
+	u.report(b, reports)
 	s.enter(u) // while it paces, the workers pass it by
 	tick := time.NewTicker(paceEvery)
 	defer tick.Stop()
@@ -151,6 +153,17 @@ func (u *udpTarget) pace(s *session, tracks []trackOpening, stop <-chan struct{}
 		select {
 		case <-stop:
 		case <-tick.C:
+		}
+	}
+}
+
+// report adds RTCP to b, by track.
+func (u *udpTarget) report(b *batch, reports [][]byte) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for i, r := range reports {
+		if u.rtcp[i] != nil && r != nil {
+			b.report(r, u.rtcp[i])
 		}
 	}
 }
@@ -178,12 +191,10 @@ func (u *udpTarget) served() bool {
 }
 
 // flush implements receiver.
-func (u *udpTarget) flush(b *batch) {
+func (u *udpTarget) flush(b *batch) (left bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.s != nil && !u.pacing {
-		u.some(b, maxFlush)
-	}
+	return u.s != nil && !u.pacing && !u.some(b, maxFlush)
 }
 
 // some adds at most n packets to b, and reports whether none are left.

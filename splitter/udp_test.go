@@ -182,6 +182,34 @@ func TestRestEndsThePacing(t *testing.T) {
 	}
 }
 
+// A PLAY that is answered when its session has ended begins nothing.
+func TestPlayAfterTheEnd(t *testing.T) {
+	r := newUDPRig(t, "127.0.0.1:0")
+	r.cam.picture(true, 200, time.Now())
+	r.view.rest("ended")
+	r.play()
+	r.view.udp.mu.Lock()
+	defer r.view.udp.mu.Unlock()
+	if r.view.udp.s != nil || r.view.at != (cursor{}) {
+		t.Error("a session that has ended plays")
+	}
+}
+
+// Another track may be set up as soon as PAUSE is answered, whatever the pacing of the
+// PLAY before it does yet.
+func TestSetUpAfterPause(t *testing.T) {
+	r := newUDPRig(t, "127.0.0.1:0")
+	r.cam.picture(true, 20, time.Now())
+	_, media := listenLoopback(t)
+	_, reports := listenLoopback(t)
+	for range 200 {
+		r.play()
+		r.view.rest("paused")
+		r.view.udp.setUp(1, media, reports)
+	}
+	r.ended(t)
+}
+
 // Reports go to the RTCP port: first those that relate the tracks, then those of
 // the ring.
 func TestReportsGoToTheirPort(t *testing.T) {
@@ -316,6 +344,69 @@ func TestHandOverKeepsOrder(t *testing.T) {
 	}
 }
 
+// A viewer who is let go gets a goodbye, too, and nothing behind it.
+func TestLetGoOverUDP(t *testing.T) {
+	r := newUDPRig(t, "127.0.0.1:0")
+	r.cam.picture(true, 1, time.Now())
+	r.cam.hear(time.Now())
+	r.play()
+	r.ended(t)
+	letGo([]*session{r.view})
+	for i := range r.rtcp {
+		getsGoodbye(t, r, i)
+	}
+	drain(r.rtp[0])
+	r.cam.picture(false, 1, time.Now())
+	if b := get(r.rtp[0], 30*time.Millisecond); b != nil {
+		t.Errorf("behind the goodbye came % x", b[:12])
+	}
+}
+
+// What is published at once comes whole, however much more it is than a worker sends
+// in one round, though nothing is published behind it; and so does the goodbye.
+func TestLargeBurstComesWhole(t *testing.T) {
+	r := newUDPRig(t, "127.0.0.1:0")
+	r.cam.picture(true, 1, time.Now())
+	r.play()
+	get(r.rtp[0], time.Second)
+	r.ended(t) // from here on the workers send
+	const n = 3 * maxFlush / 2
+	now := time.Now()
+	for range n { // on two sockets: one might not have the room
+		r.cam.send(0, now, false, 0x41, 1, 2, 3)
+		r.cam.send(1, now, false, 1, 2, 3, 4)
+	}
+	r.cam.bye(now)
+	for i, c := range r.rtp {
+		for got := range n {
+			if get(c, 5*time.Second) == nil {
+				t.Fatalf("track %d: %d packets came, want %d", i, got, n)
+			}
+		}
+		getsGoodbye(t, r, i)
+	}
+}
+
+// getsGoodbye fails unless a report with a goodbye comes on a track's RTCP port.
+func getsGoodbye(t *testing.T, r *udpRig, track int) {
+	t.Helper()
+	for b := get(r.rtcp[track], 5*time.Second); b != nil; b = get(r.rtcp[track], 5*time.Second) {
+		packets, err := rtcp.Unmarshal(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bye, ok := packets[len(packets)-1].(*rtcp.Goodbye)
+		if !ok {
+			continue
+		}
+		if len(packets) != 3 || len(bye.Sources) != 1 || bye.Sources[0] != r.cam.tracks[track].num.SSRC {
+			t.Errorf("track %d: last came %v, want a goodbye of %08x behind a report", track, packets, r.cam.tracks[track].num.SSRC)
+		}
+		return
+	}
+	t.Errorf("track %d: no goodbye", track)
+}
+
 // A feed that ends says so on the RTCP port of each track that plays, behind a
 // last report.
 func TestBye(t *testing.T) {
@@ -325,18 +416,7 @@ func TestBye(t *testing.T) {
 	r.play()
 	get(r.rtp[0], time.Second)
 	r.cam.bye(time.Now())
-	for i, c := range r.rtcp {
-		var last []byte
-		for b := get(c, 200*time.Millisecond); b != nil; b = get(c, 200*time.Millisecond) {
-			last = b
-		}
-		packets, err := rtcp.Unmarshal(last)
-		if err != nil || len(packets) != 3 {
-			t.Fatalf("track %d: last came %v, %v", i, packets, err)
-		}
-		bye, ok := packets[2].(*rtcp.Goodbye)
-		if !ok || len(bye.Sources) != 1 || bye.Sources[0] != r.cam.tracks[i].num.SSRC {
-			t.Errorf("track %d: last came %v, want a goodbye of %08x", i, packets[2], r.cam.tracks[i].num.SSRC)
-		}
+	for i := range r.rtcp {
+		getsGoodbye(t, r, i)
 	}
 }

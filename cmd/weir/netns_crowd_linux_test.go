@@ -143,7 +143,7 @@ func (h *host) origin() *origintest.Origin {
 	return o
 }
 
-// A files is an origin of one file of 1 MB, which it sends over half a second.
+// A files is an origin of one file of 128 KiB, which it sends over half a second.
 type files struct {
 	asked atomic.Int64
 	body  string
@@ -153,7 +153,7 @@ type files struct {
 func (h *host) files() *files {
 	t := h.lan.t
 	t.Helper()
-	f := &files{body: strings.Repeat("0123456789abcdef", 1<<16)}
+	f := &files{body: strings.Repeat("0123456789abcdef", 1<<13)}
 	var l net.Listener
 	var err error
 	h.in(func() { l, err = net.Listen("tcp", h.addr+":80") })

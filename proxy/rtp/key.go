@@ -75,14 +75,14 @@ func (c Codec) IsKey(payload []byte) bool {
 	return false
 }
 
-// HasSets reports whether a payload holds a sequence parameter set; codecs other
-// than H.264 and H.265 have none.
+// HasSets reports whether a payload holds a sequence parameter set, or that of
+// H.265's video, which comes before one; codecs other than H.264 and H.265 have none.
 func (c Codec) HasSets(p []byte) bool {
 	switch c {
 	case H264:
 		return h264Any(p, func(t byte) bool { return t == 7 })
 	case H265:
-		return h265Any(p, func(t byte) bool { return t == 33 })
+		return h265Any(p, func(t byte) bool { return t == 32 || t == 33 })
 	}
 	return false
 }

@@ -27,6 +27,28 @@ func TestCodecOf(t *testing.T) {
 	f("", Other)
 }
 
+// A set that begins a run of them is one, alone, aggregated or in fragments.
+func TestHasSets(t *testing.T) {
+	f := func(c Codec, want bool, payload ...byte) {
+		t.Helper()
+		if got := c.HasSets(payload); got != want {
+			t.Errorf("codec %d, % x: %v, want %v", c, payload, got, want)
+		}
+	}
+	f(H264, true, 0x67, 0x42)
+	f(H264, false, 0x68, 0xce)
+	f(H264, false, 0x65, 0x88)
+	f(H264, true, 24, 0, 1, 0x67, 0, 1, 0x65)
+	f(H265, true, 32<<1, 1, 0)
+	f(H265, true, 33<<1, 1, 0)
+	f(H265, false, 34<<1, 1, 0)
+	f(H265, false, 19<<1, 1, 0)
+	f(H265, true, 48<<1, 1, 0, 3, 32<<1, 1, 0, 0, 3, 19<<1, 1, 0)
+	f(H265, true, 49<<1, 1, 0x80|32, 0)
+	f(H265, false, 49<<1, 1, 32, 0)
+	f(VP8, false, 0x67, 0x42, 0)
+}
+
 func TestIsKeyH264(t *testing.T) {
 	f := func(what string, want bool, payload ...byte) {
 		t.Helper()

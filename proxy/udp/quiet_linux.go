@@ -3,7 +3,6 @@ package udp
 import (
 	"net"
 	"os"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -49,8 +48,13 @@ func sibling(first int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "udp"), nil
 }
 
-// join binds fd beside first.
-func join(first, fd, family int, to unix.Sockaddr) error {
+// join binds fd beside first. Where it cannot, first shares its port with nobody.
+func join(first, fd, family int, to unix.Sockaddr) (err error) {
+	defer func() {
+		if err != nil {
+			unix.SetsockoptInt(first, unix.SOL_SOCKET, unix.SO_REUSEPORT, 0) //nolint:errcheck // it has none that it was not given here
+		}
+	}()
 	if family == unix.AF_INET6 { // one for all addresses takes IPv4, too, or not
 		only, err := unix.GetsockoptInt(first, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY)
 		if err != nil {
@@ -75,10 +79,6 @@ func join(first, fd, family int, to unix.Sockaddr) error {
 // allToFirst gives all that comes in for the group of fd to its first socket.
 func allToFirst(fd int) error {
 	program := unix.SockFprog{Len: 1, Filter: &unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 0}}
-	_, _, errno := unix.Syscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF,
-		uintptr(unsafe.Pointer(&program)), unsafe.Sizeof(program), 0)
-	if errno != 0 {
-		return os.NewSyscallError("setsockopt SO_ATTACH_REUSEPORT_CBPF", errno)
-	}
-	return nil
+	err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF, &program)
+	return os.NewSyscallError("setsockopt SO_ATTACH_REUSEPORT_CBPF", err) // nil for nil
 }

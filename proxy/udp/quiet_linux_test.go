@@ -4,6 +4,8 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // All that is sent to a pair comes in at the sockets that are read from, whatever
@@ -58,4 +60,39 @@ func TestQuiet(t *testing.T) {
 	f(nil, loopback)
 	f(net.IPv6unspecified, net.IPv6loopback)
 	f(net.IPv6loopback, net.IPv6loopback)
+}
+
+// A socket that could not be given a sibling shares its port with nobody.
+func TestJoinRefused(t *testing.T) {
+	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	other, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(other)
+	rc, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	another, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer another.Close()
+	taken := &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: another.LocalAddr().(*net.UDPAddr).Port}
+	err = rc.Control(func(fd uintptr) {
+		if err := join(int(fd), other, unix.AF_INET, taken); err == nil {
+			t.Error("bound to a port in use")
+		}
+		if shares, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT); err != nil || shares != 0 {
+			t.Errorf("SO_REUSEPORT is %d, %v", shares, err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -73,10 +73,14 @@ func (s *socket) send(parts []part) (int, error) {
 		}
 	}
 	s.n, s.errno = len(parts), 0
-	if err := s.raw.Control(s.call); err != nil {
+	err := s.raw.Control(s.call)
+	clear(s.iovs) // they keep packets alive
+	for i := range parts {
+		s.ms[i].hdr.Iov = nil // and may be others the next time
+	}
+	if err != nil {
 		return 0, err
 	}
-	clear(s.iovs) // they keep packets alive
 	if s.errno != 0 {
 		return 0, os.NewSyscallError("sendmmsg", s.errno)
 	}
