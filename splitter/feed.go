@@ -161,6 +161,9 @@ func (f *feed) play(ctx context.Context, pl *pull) error {
 		f.outage = outage{}
 	}
 	f.outage.origin = pl.link.Origin
+	if f.pull.avoid = nil; errors.Is(err, errQuiet) {
+		f.pull.avoid = []string{pl.link.Origin}
+	}
 	f.in.away()
 	f.setState("away", "")
 	return err
@@ -235,6 +238,9 @@ func (f *feed) reopen(ctx context.Context) *pull {
 		}
 		f.outage.tries++
 		pl, err := f.pull.describe(ctx)
+		if f.outage.tries > avoidTries {
+			f.pull.avoid = nil
+		}
 		if err != nil {
 			f.log.Debug("redial", zap.Error(err))
 			continue
@@ -255,6 +261,7 @@ func (f *feed) reopen(ctx context.Context) *pull {
 
 // How often a lost source is tried again.
 const (
+	avoidTries  = 2 // at others than the one that fell silent
 	redialEvery = 250 * time.Millisecond
 	redialFast  = 10 * time.Second // for so long
 	redialMax   = 8 * time.Second

@@ -54,3 +54,42 @@ func silence(ps []packet) (longest time.Duration) {
 	}
 	return longest
 }
+
+// An origin stops without a word, as one does whose machine hangs: viewers go on with
+// another one. Where there is none, it is waited for.
+func TestLeavesASilentOrigin(t *testing.T) {
+	origins := []*origintest.Origin{newOrigin(t, origintest.Options{}), newOrigin(t, origintest.Options{})}
+	opt := edgeOptions()
+	opt.Timeout = time.Minute
+	e := newEdge(t, opt, balancer(t, origins[0].URL(), origins[1].URL()))
+	watchers := crowd(t, 10, e.url+clock, "tcp")
+	more(t, watchers, 0, 30)
+	left, other := origins[0], origins[1]
+	if other.Counts().Pulls == 1 {
+		left, other = other, left
+	}
+	alone := newEdge(t, opt, balancer(t, left.URL()))
+	waiting := crowd(t, 1, alone.url+clock, "tcp")
+	more(t, waiting, 0, 30)
+	left.Mute(true)
+	left.Stall(true)
+	more(t, watchers, 0, 40)
+	if n := other.Counts().Pulls; n != 1 {
+		t.Errorf("%d pulls from the other origin, want 1", n)
+	}
+	var gap time.Duration
+	for _, w := range watchers {
+		gap = max(gap, silence(slices.Concat(w.received(0), w.received(1))))
+		continues(t, w.received(0), 90000)
+	}
+	t.Logf("packets again after %v", gap)
+	if gap < time.Second {
+		t.Errorf("a pause of %v was none", gap)
+	}
+	left.Mute(false)
+	left.Stall(false)
+	more(t, waiting, 0, 20)
+	if f := alone.feed(clock); f.Pulls != 1 {
+		t.Errorf("the edge with one origin has pulled %d times, want 1", f.Pulls)
+	}
+}

@@ -50,9 +50,11 @@ type pull struct {
 	silence   time.Duration
 	lost      chan error     // the first reason for giving up; capacity 1
 	delivered []atomic.Int64 // by track: when a packet last came, Unix ns
-	playing   atomic.Bool    // PLAY has been answered
-	strange   atomic.Int64   // when the present second of counting unusable began, Unix ns
-	unusable  atomic.Int64   // packets that were dropped in it
+	pulse     pulse
+	another   func() bool  // is there another source?
+	playing   atomic.Bool  // PLAY has been answered
+	strange   atomic.Int64 // when the present second of counting unusable began, Unix ns
+	unusable  atomic.Int64 // packets that were dropped in it
 }
 
 // A puller makes pulls of one path.
@@ -63,6 +65,7 @@ type puller struct {
 	timeout   time.Duration // for each answer, and for the silence of a source
 	direct    atomic.Bool   // other edges pull from this one: it asks origins only
 	again     bool          // viewers watch already, who are not to see the past once more
+	avoid     []string      // origins that fell silent: others are asked first
 }
 
 // edgePatience is how long another edge may take to describe what it owns.
@@ -72,7 +75,11 @@ const edgePatience = 3 * time.Second
 // has. On success the caller closes the pull. Errors are *proxy.Refusal, but for
 // errStored.
 func (p *puller) describe(ctx context.Context) (*pull, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*p.timeout)
+	patience := 2 * p.timeout
+	if len(p.avoid) > 0 {
+		patience = min(patience, quickly)
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	pl, err := p.reach(ctx, p.direct.Load())
 	if err != nil && pl.fromEdge() && ctx.Err() == nil { // whatever its reason is, it need not be an origin's
@@ -86,11 +93,11 @@ func (p *puller) describe(ctx context.Context) (*pull, error) {
 
 // reach returns a closed pull with an error, or nil where nobody could be dialed.
 func (p *puller) reach(ctx context.Context, direct bool) (*pull, error) {
-	link, err := p.upstream.DialRTSP(ctx, proxy.Want{Path: p.path, Direct: direct})
+	link, err := p.upstream.DialRTSP(ctx, proxy.Want{Path: p.path, Direct: direct, Avoid: p.avoid})
 	if err != nil {
 		return nil, proxy.Refused(err)
 	}
-	pl := &pull{link: link, silence: p.timeout, lost: make(chan error, 1)}
+	pl := &pull{link: link, silence: p.timeout, lost: make(chan error, 1), another: func() bool { return p.another(link.Origin) }}
 	if pl.fromEdge() {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, edgePatience)
@@ -266,6 +273,7 @@ func (pl *pull) play(ctx context.Context, in *ingest) error {
 		now := time.Now()
 		i := index[m]
 		pl.delivered[i].Store(now.UnixNano())
+		pl.pulse.beat(now.UnixNano())
 		in.packet(i, pkt, now)
 	})
 	pl.client.OnPacketRTCPAny(func(m *description.Media, pkt rtcp.Packet) {
@@ -289,7 +297,7 @@ func (pl *pull) play(ctx context.Context, in *ingest) error {
 func (pl *pull) watch(ctx context.Context) error {
 	ended := make(chan error, 1)
 	go pl.wait(ended)
-	tick := time.NewTicker(min(time.Second, pl.silence/4))
+	tick := time.NewTicker(min(quietEvery, pl.silence/4))
 	defer tick.Stop()
 	start := time.Now()
 	for {
@@ -301,7 +309,7 @@ func (pl *pull) watch(ctx context.Context) error {
 		case err := <-pl.lost:
 			return err
 		case now := <-tick.C:
-			if err := pl.silent(start, now); err != nil {
+			if err := cmp.Or(pl.silent(start, now), pl.quiet(now)); err != nil {
 				return err
 			}
 		}
