@@ -35,12 +35,13 @@ type Want struct {
 
 // A Link is a connection to a server.
 type Link struct {
-	net.Conn             // raw TCP, a *net.TCPConn or one embedded; the caller handshakes if TLS is set
-	URL      *url.URL    // what to ask for at the far end, credentials included
-	TLS      *tls.Config // nil for plain RTSP; the caller clones it before changing it
-	Origin   string      // the origin's name, for Want.Origin; no credentials in it
-	Mark     string      // what Weir-Peer is to say to the far end, which is another edge; "" if it is an origin
-	Fail     func(error) // tells the upstream that this link went silent or bad; never nil
+	net.Conn                 // raw TCP, a *net.TCPConn or one embedded; the caller handshakes if TLS is set
+	URL      *url.URL        // what to ask for at the far end, credentials included
+	TLS      *tls.Config     // nil for plain RTSP; the caller clones it before changing it
+	Origin   string          // the origin's name, for Want.Origin; no credentials in it
+	Mark     string          // what Weir-Peer is to say to the far end, which is another edge; "" if it is an origin
+	Leave    <-chan struct{} // closed when the origin wants its sessions to go elsewhere, this one's turn having come; nil: it never says
+	Fail     func(error)     // tells the upstream that this link went silent or bad; never nil
 }
 
 // Face finds another face of an Upstream, or of the one that it stands in front of

@@ -156,12 +156,14 @@ func (f *feed) play(ctx context.Context, pl *pull) error {
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}
-	pl.link.Fail(err)
+	if !errors.Is(err, errLeaves) {
+		pl.link.Fail(err)
+	}
 	if pl.delivers(began, stable) {
 		f.outage = outage{}
 	}
 	f.outage.origin = pl.link.Origin
-	if f.pull.avoid = nil; errors.Is(err, errQuiet) {
+	if f.pull.avoid = nil; errors.Is(err, errQuiet) || errors.Is(err, errLeaves) {
 		f.pull.avoid = []string{pl.link.Origin}
 	}
 	f.in.away()

@@ -174,6 +174,7 @@ func (p *puller) newClient(pl *pull, u *base.URL) *gortsplib.Client {
 		OnTransportSwitch: func(error) {},
 		OnPacketsLost:     func(uint64) {}, // the gaps stay visible to viewers
 		OnDecodeError:     pl.undecodable,
+		OnServerRequest:   pl.told,
 	}
 	switch p.transport {
 	case "tcp":
@@ -305,9 +306,16 @@ func (pl *pull) watch(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case err := <-ended:
-			return err
+			select {
+			case why := <-pl.lost: // what it knew before it ended
+				return why
+			default:
+				return err
+			}
 		case err := <-pl.lost:
 			return err
+		case <-pl.link.Leave:
+			return errLeaves
 		case now := <-tick.C:
 			if err := cmp.Or(pl.silent(start, now), pl.quiet(now)); err != nil {
 				return err
@@ -357,10 +365,22 @@ func (pl *pull) silent(start, now time.Time) error {
 // response sees what gortsplib ignores: answers to keep-alives.
 func (pl *pull) response(res *base.Response) {
 	switch res.StatusCode {
+	case base.StatusServiceUnavailable:
+		if pl.playing.Load() && pl.another() {
+			pl.giveUp(fmt.Errorf("keep-alive answered 503: %w", errLeaves))
+		}
 	case base.StatusUnauthorized, base.StatusSessionNotFound:
 		if pl.playing.Load() {
 			pl.giveUp(fmt.Errorf("keep-alive answered %d", res.StatusCode))
 		}
+	}
+}
+
+// told sees what an origin asks of its own accord. Where it wants to send us is its
+// affair (RFC 2326 §10.10): we know who else has the stream.
+func (pl *pull) told(req *base.Request) {
+	if req.Method == "REDIRECT" && pl.playing.Load() && pl.another() {
+		pl.giveUp(fmt.Errorf("REDIRECT: %w", errLeaves))
 	}
 }
 

@@ -32,6 +32,9 @@ const (
 // errQuiet is wrapped where a source is left for its silence, while another is there.
 var errQuiet = errors.New("it pauses, and there is another")
 
+// errLeaves is why a source is left that is about to go.
+var errLeaves = errors.New("it wants its sessions to go elsewhere")
+
 // A pulse is how regularly packets come, on any track.
 type pulse struct {
 	last  atomic.Int64 // Unix ns

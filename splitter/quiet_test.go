@@ -1,8 +1,15 @@
 package splitter
 
 import (
+	"context"
+	"errors"
+	"io"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"weir/proxy"
+	"weir/proxy/proxytest"
 )
 
 // A pause counts as silence when it is five times as long as usual, and a second.
@@ -53,3 +60,60 @@ func TestPulseForgets(t *testing.T) {
 		t.Errorf("a pause of 4 s counts for %v after half a minute, want 2 s", got)
 	}
 }
+
+// An origin that is about to go is left for another one, and not held for broken.
+func TestLeavesWhoIsAboutToGo(t *testing.T) {
+	f := func(what string, other bool, tell func(o *fakeOrigin, leave chan struct{}), want error) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			o := newFakeOrigin()
+			o.sdp = head + h264
+			p := o.puller()
+			leave := make(chan struct{})
+			p.upstream = &elsewhere{Upstream: &proxytest.Upstream{DialFunc: func(ctx context.Context, w proxy.Want) (*proxy.Link, error) {
+				l, err := o.dial(ctx, w)
+				l.Leave = leave
+				return l, err
+			}}, other: other}
+			pl, err := p.describe(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			in := newIngest(pl.sdp, "weir", func() {})
+			if err := pl.play(t.Context(), in); err != nil {
+				t.Fatal(err)
+			}
+			time.AfterFunc(time.Second, func() { tell(o, leave) })
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			defer cancel()
+			if err := pl.watch(ctx); !errors.Is(err, want) {
+				t.Errorf("%s: %v, want %v", what, err, want)
+			}
+			pl.close()
+			in.stop()
+			o.close()
+		})
+	}
+	redirect := func(o *fakeOrigin, _ chan struct{}) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		io.WriteString(o.conns[0], "REDIRECT rtsp://origin/cam RTSP/1.0\r\nCSeq: 1\r\nLocation: rtsp://other/cam\r\n\r\n") //nolint:errcheck // seen by what follows
+	}
+	busy := func(o *fakeOrigin, _ chan struct{}) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.codes["OPTIONS"], o.codes["GET_PARAMETER"] = 503, 503
+	}
+	f("drains", false, func(_ *fakeOrigin, leave chan struct{}) { close(leave) }, errLeaves)
+	f("REDIRECT", true, redirect, errLeaves)
+	f("503 to a keep-alive", true, busy, errLeaves)
+	f("503, and nobody else is there", false, busy, context.DeadlineExceeded)
+}
+
+// elsewhere knows whether there is another origin.
+type elsewhere struct {
+	proxy.Upstream
+	other bool
+}
+
+func (e *elsewhere) Others(string, string) bool { return e.other }
