@@ -32,7 +32,7 @@ type Balancer struct {
 	timeout time.Duration // of one dial
 	log     *zap.Logger
 	met     *metrics
-	sites   []*site          // in the order they were given, sources last
+	sites   []*site          // in the order they were given, sources last, and then those that were discovered; guarded by mu
 	pools   []*pool          // likewise
 	sources map[string]*pool // by path
 
@@ -41,6 +41,11 @@ type Balancer struct {
 	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 
 	resumed atomic.Uint64 // bodies that went on with another origin
+
+	discovering sync.Mutex       // held by Discover, before mu
+	finds       map[string]*site // what was discovered, by its URL
+	unfit       map[string]bool  // URLs that were complained of
+	changed     chan struct{}    // of one: sites have come or gone
 
 	mu      sync.Mutex
 	origins map[*site][]*origin
@@ -61,7 +66,8 @@ func NewBalancer(o OriginOptions, reg prometheus.Registerer, log *zap.Logger) *B
 		panic(fmt.Sprintf("BUG: passthrough.NewBalancer with options that were not validated: %v", err))
 	}
 	b := &Balancer{opts: o, timeout: o.Timeout, log: log.Named("passthrough"), sites: slices.Concat(origins, sources),
-		sources: map[string]*pool{}, origins: map[*site][]*origin{}}
+		sources: map[string]*pool{}, origins: map[*site][]*origin{},
+		finds: map[string]*site{}, unfit: map[string]bool{}, changed: make(chan struct{}, 1)}
 	b.dial = (&net.Dialer{KeepAlive: keepAlive}).DialContext
 	b.lookup = lookup
 	for _, s := range origins {
@@ -103,7 +109,7 @@ func (b *Balancer) DialRTSP(ctx context.Context, w proxy.Want) (*proxy.Link, err
 		}
 		c, err := b.connect(ctx, o)
 		if err == nil {
-			return b.link(&linkConn{c.(*net.TCPConn), leave}, o, w.Path), nil
+			return b.link(c.(*net.TCPConn), leave, o, w.Path), nil
 		}
 		leave()
 		errs = append(errs, err)
@@ -117,18 +123,23 @@ func (b *Balancer) DialRTSP(ctx context.Context, w proxy.Want) (*proxy.Link, err
 // A linkConn leaves its origin when it is closed.
 type linkConn struct {
 	*net.TCPConn
+	b     *Balancer
+	o     *origin
 	leave func()
 }
 
 // Close implements net.Conn.
 func (c *linkConn) Close() error {
 	c.leave()
+	c.b.parts(c.o, c)
 	return c.TCPConn.Close()
 }
 
-func (b *Balancer) link(c net.Conn, o *origin, path string) *proxy.Link {
+func (b *Balancer) link(tcp *net.TCPConn, leave func(), o *origin, path string) *proxy.Link {
+	c := &linkConn{tcp, b, o, leave}
 	return &proxy.Link{
 		Conn:   c,
+		Leave:  b.joins(o, c, path),
 		URL:    o.target((&url.URL{Path: path}).EscapedPath()),
 		TLS:    o.tlsConfig(),
 		Origin: o.name,
@@ -192,16 +203,31 @@ func inTime(err error) bool {
 // closes the idle connections to HTTP origins at the end. Links belong to their
 // callers.
 func (b *Balancer) Run(ctx context.Context) error {
-	if len(b.sites) == 0 {
-		b.log.Warn("no origin is configured (-origin): viewers are answered 404")
+	if len(b.all()) == 0 {
+		b.log.Warn("no origin is configured (-origin), or known yet: viewers are answered 404")
 	}
 	b.setProbing(b.opts.Check > 0)
-	var wg sync.WaitGroup
-	for _, s := range b.sites {
-		wg.Go(func() { b.tend(ctx, s) })
+	running := tenders{}
+	start := func(s *site) *watcher {
+		ctx, stop := context.WithCancel(ctx)
+		w := &watcher{stop, make(chan struct{})}
+		go func() {
+			defer close(w.done)
+			b.tend(ctx, s)
+		}()
+		return w
 	}
-	<-ctx.Done()
-	wg.Wait()
+	for ctx.Err() == nil {
+		b.follow(start, running)
+		select {
+		case <-ctx.Done():
+		case <-b.changed:
+		}
+	}
+	for _, w := range running {
+		w.stop()
+		<-w.done
+	}
 	b.setProbing(false)
 	for _, o := range b.all() {
 		o.closeIdle()

@@ -175,7 +175,7 @@ func TestTargetURL(t *testing.T) {
 	f := func(base, path, want string) {
 		t.Helper()
 		b := balancer(t, "-origin", base)
-		l := b.link(nil, b.all()[0], path)
+		l := b.link(nil, nil, b.all()[0], path)
 		if got := l.URL.String(); got != want {
 			t.Errorf("%s asked for %s: %s, want %s", base, path, got, want)
 		}
@@ -198,7 +198,7 @@ func TestTLS(t *testing.T) {
 	f := func(base, want string) {
 		t.Helper()
 		b := balancer(t, "-origin", base)
-		cfg := b.link(nil, b.all()[0], "/").TLS
+		cfg := b.link(nil, nil, b.all()[0], "/").TLS
 		if cfg == nil || cfg.ServerName != want || cfg.MinVersion != tls.VersionTLS12 || cfg.InsecureSkipVerify {
 			t.Errorf("%s: TLS = %+v, want server %q, at least 1.2", base, cfg, want)
 		}

@@ -38,6 +38,9 @@ type OriginOptions struct {
 	// Resolve is the time between two look-ups of the origins' names. 0 looks
 	// them up at the start only.
 	Resolve time.Duration // default 30s
+	// Handover is the time within which the live sessions of an origin that drains are
+	// handed over to others. 0 leaves them where they are.
+	Handover time.Duration // default 10s
 	// Host is which Host HTTP origins are asked for: origin, or preserve for
 	// what the viewer asked for.
 	Host string // default origin
@@ -66,6 +69,7 @@ func OriginFlags(fs *flag.FlagSet) *OriginOptions {
 	fs.DurationVar(&o.Timeout, "origin.timeout", 3*time.Second, "how long one dial or probe of an origin may take; too little passes over origins on long lines, too much lets viewers wait for a dead one")
 	fs.DurationVar(&o.SlowStart, "origin.slow-start", 30*time.Second, "how long an origin that has come back takes to get its full share; 0 gives it at once, too little drowns one that is still warming up")
 	fs.DurationVar(&o.Resolve, "origin.resolve", 30*time.Second, "time between two look-ups of the origins' names; 0 looks them up at the start only, too much finds new addresses late")
+	fs.DurationVar(&o.Handover, "origin.handover", 10*time.Second, "within what time the live sessions of an origin whose agent says that it drains are handed over to other origins; too little is a herd, too much keeps an operator waiting; 0 leaves them where they are")
 	fs.StringVar(&o.Host, "origin.host", "origin", "`origin|preserve`: which Host an HTTP origin is asked for, its own or the one that the viewer asked for (origins with virtual hosts want their own)")
 	return o
 }
@@ -91,6 +95,7 @@ func (o OriginOptions) validateRest() error {
 	must(o.Fall >= 1, "origin.fall", o.Fall, "at least 1")
 	must(o.Timeout > 0, "origin.timeout", o.Timeout, "more than 0")
 	must(o.SlowStart >= 0, "origin.slow-start", o.SlowStart, "0 or more")
+	must(o.Handover >= 0, "origin.handover", o.Handover, "0 or more")
 	must(o.Resolve == 0 || o.Resolve >= shortest, "origin.resolve", o.Resolve, "0 or at least 10ms")
 	must(o.Host == "origin" || o.Host == "preserve", "origin.host", o.Host, "origin or preserve")
 	return errors.Join(errs...)

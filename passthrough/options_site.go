@@ -29,6 +29,7 @@ type site struct {
 	probe  Probe
 	trust  trust
 	always bool
+	found  bool // it was discovered, not configured
 
 	given []string // names of the options that were given
 }

@@ -26,6 +26,8 @@ type state struct {
 	wake chan struct{} // asks for a probe at once; capacity 1
 
 	health   health
+	word     word // its agent's
+	links    map[*linkConn]*leaving
 	told     string // the state that the log was told last
 	sessions int
 	promised int       // sessions that have chosen this origin and have not entered
@@ -101,6 +103,7 @@ func (o *origin) claim(first bool) (leave func(), ok bool) {
 // count is called with mu held.
 func (o *origin) count() (leave func()) {
 	o.sessions++
+	o.word.opened++
 	o.promised = max(0, o.promised-1)
 	return sync.OnceFunc(o.left)
 }
@@ -109,6 +112,7 @@ func (o *origin) left() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.sessions--
+	o.word.opened = max(0, o.word.opened-1)
 }
 
 // promise counts a session that is about to enter, so that many who choose at
@@ -127,8 +131,21 @@ func (o *origin) load(now time.Time) int {
 	return o.sessions + o.promised
 }
 
-// full is called with mu held.
-func (o *origin) full(now time.Time) bool { return o.max > 0 && o.load(now) >= o.max }
+// full is called with mu held. What an agent counts are all edges' sessions.
+func (o *origin) full(now time.Time) bool {
+	own := o.load(now)
+	if o.max > 0 && own >= o.max {
+		return true
+	}
+	all := own
+	if n, ok := o.word.load(); ok {
+		all = n + o.promised
+	}
+	return o.word.capacity > 0 && all >= o.word.capacity
+}
+
+// usable reports whether viewers may be sent there; mu is held.
+func (s *state) usable() bool { return s.health.usable() && !s.word.refuses() }
 
 // remember is called with mu held.
 func (o *origin) remember(text string, now time.Time) { o.lastErr, o.lastErrAt = text, now }

@@ -23,7 +23,8 @@ const (
 type choice struct {
 	*origin
 	weight float64 // above 0; less than configured after a recovery
-	load   int     // own sessions
+	load   int     // own sessions, or those that the origin's agent counts
+	known  bool    // the latter
 	score  float64 // the strategy's own: less is better
 }
 

@@ -39,13 +39,13 @@ const lastResort = 2
 // path, Full if all that are usable are. Origins that look dead are no error but a
 // last resort, for one may have come back.
 func (b *Balancer) candidates(q query) ([]*origin, error) {
+	now := time.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	p := b.pool(q.web, q.path)
 	if p == nil {
 		return nil, &proxy.Refusal{Reason: proxy.NoOrigin}
 	}
-	now := time.Now()
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	f := p.sift(q, now, b.opts.SlowStart)
 	switch {
 	case f.named == 0:
@@ -53,7 +53,9 @@ func (b *Balancer) candidates(q query) ([]*origin, error) {
 	case f.full && len(f.usable) == 0:
 		return nil, &proxy.Refusal{Reason: proxy.Full, RetryAfter: retryAfter}
 	}
+	f.guess()
 	b.sort(p, q, f.usable)
+	slices.SortStableFunc(f.usable, lastLast)
 	all := make([]*origin, 0, len(p.origins))
 	for _, c := range f.usable {
 		all = append(all, c.origin)
@@ -105,18 +107,59 @@ func (p *pool) sift(q query, now time.Time, slowStart time.Duration) *find {
 		}
 		o.health.settle(now)
 		switch load := o.load(now); {
+		case o.word.draining && q.origin == "": // who is there already may come back
 		case o.full(now):
-			f.full = f.full || o.health.usable()
+			f.full = f.full || o.usable()
 			f.clogged = true
-		case o.health.usable():
-			f.usable = append(f.usable, choice{origin: o, weight: float64(o.weight) * o.health.share(now, slowStart), load: load})
-		case o.health.down:
+		case o.usable():
+			f.add(o, float64(o.weight)*o.health.share(now, slowStart), load)
+		case o.health.down || o.word.unwell:
 			f.down = append(f.down, o)
 		default:
 			f.ejected = append(f.ejected, o)
 		}
 	}
 	return f
+}
+
+// add takes a choice. If the origin's agent counts, its count is the load: the other
+// edges' sessions are in it.
+func (f *find) add(o *origin, weight float64, own int) {
+	c := choice{origin: o, weight: weight, load: own}
+	if n, ok := o.word.load(); ok {
+		c.load, c.known = n+o.promised, true
+	}
+	f.usable = append(f.usable, c)
+}
+
+// guess gives origins whose load nobody tells what the others have, for their weight,
+// where some tell: not to be heard of is not to be idle.
+func (f *find) guess() {
+	load, weight := 0, 0.0
+	for _, c := range f.usable {
+		if c.known {
+			load, weight = load+c.load, weight+c.weight
+		}
+	}
+	if weight == 0 {
+		return
+	}
+	for i := range f.usable {
+		if c := &f.usable[i]; !c.known {
+			c.load = max(c.load, int(float64(load)/weight*c.weight))
+		}
+	}
+}
+
+// lastLast puts behind the others who gets sessions last.
+func lastLast(a, b choice) int {
+	switch last := a.word.last(); {
+	case last == b.word.last():
+		return 0
+	case last:
+		return 1
+	}
+	return -1
 }
 
 // left is why nothing is left to be tried.
@@ -156,7 +199,7 @@ func (o *origin) is(where string) bool {
 }
 
 // pool returns the pool of a path: that of a source, or the one with the longest
-// prefix that ends where a segment does. Pools are only made by NewBalancer.
+// prefix that ends where a segment does. The balancer's lock is held.
 func (b *Balancer) pool(web bool, path string) *pool {
 	if p := b.sources[path]; p != nil && !web {
 		return p
@@ -176,7 +219,7 @@ func within(path, prefix string) bool {
 	return ok && (rest == "" || rest[0] == '/')
 }
 
-// addSite puts s in the pools of its paths.
+// addSite puts s in the pools of its paths. The balancer's lock is held.
 func (b *Balancer) addSite(s *site) {
 	for _, path := range s.paths {
 		i := slices.IndexFunc(b.pools, func(p *pool) bool { return p.web == s.web() && p.path == path })

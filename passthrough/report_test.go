@@ -6,7 +6,7 @@ import (
 )
 
 func TestReport(t *testing.T) {
-	for _, want := range []Report{{}, {Sessions: 500, Rate: 4e9, Load: 1, Well: 1<<32 - 1}, {Sessions: 1, Load: 51. / 255}} {
+	for _, want := range []Report{{}, {Sessions: 500, Rate: 4e9, Load: 1, Well: 1<<32 - 1}, {Sessions: 1, Load: 51. / 255}, {Draining: true}, {Well: 1, Uncounted: true}} {
 		b := want.Append(nil)
 		if got, err := ParseReport(b); err != nil || got != want {
 			t.Errorf("%+v came back as %+v, %v", want, got, err)
@@ -27,6 +27,8 @@ func TestReport(t *testing.T) {
 
 func FuzzReport(f *testing.F) {
 	f.Add(Report{Sessions: 12, Rate: 1e9, Load: 0.5, Well: 3}.Append(nil))
+	f.Add(Report{Draining: true, Uncounted: true}.Append(nil))
+	f.Add([]byte{1, 0, 0xff, 0, 0, 0})
 	f.Add([]byte{0, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := ParseReport(b)

@@ -26,6 +26,13 @@ type OriginStatus struct {
 	State    string   `json:"state"`            // idle (not tried yet), up, down or ejected
 	Reason   string   `json:"reason,omitempty"` // it is down or ejected
 
+	Discovered bool     `json:"discovered,omitempty"` // by its agent; not configured
+	Agent      string   `json:"agent,omitempty"`
+	Word       string   `json:"word,omitempty"`    // its agent's: ready, draining, unwell or silent
+	Counted    *int     `json:"counted,omitempty"` // sessions, all edges', as its agent counts; nil: not known
+	Load       *float64 `json:"load,omitempty"`    // of its machine, 1 is full
+	Reported   float64  `json:"reported_s_ago,omitempty"`
+
 	Dials       uint64    `json:"dials"`    // for viewers
 	Failures    uint64    `json:"failures"` // of these
 	Ejections   uint64    `json:"ejections"`
@@ -57,7 +64,7 @@ func (b *Balancer) status(o *origin) OriginStatus {
 	defer b.mu.Unlock()
 	o.health.settle(time.Now())
 	s := OriginStatus{
-		Name: o.name, Scheme: o.url.Scheme, Path: o.source, Pools: o.paths, Weight: o.weight, Sessions: o.sessions,
+		Name: o.name, Scheme: o.url.Scheme, Path: o.source, Pools: o.paths, Weight: o.weight, Sessions: o.sessions, Discovered: o.found,
 		State: o.health.state(),
 		Dials: o.dials, Failures: o.failures, Ejections: o.ejects,
 		LastError: o.lastErr, LastErrorAt: o.lastErrAt,
@@ -67,6 +74,7 @@ func (b *Balancer) status(o *origin) OriginStatus {
 	if !o.health.usable() {
 		s.Reason = o.why
 	}
+	o.word.status(&s, time.Now())
 	return s
 }
 
@@ -76,6 +84,8 @@ var errNone = errors.New("no origin is configured")
 // Ready implements proxy.Part. A node without a usable origin for something is
 // degraded only: what it has already, it can still give.
 func (b *Balancer) Ready() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if len(b.sites) == 0 {
 		return proxy.Degraded(errNone.Error())
 	}
@@ -85,7 +95,7 @@ func (b *Balancer) Ready() error {
 			pools = append(pools, b.sources[s.source])
 		}
 	}
-	if gone := b.gone(pools); gone != "" {
+	if gone := gone(pools); gone != "" {
 		return proxy.Degraded(gone)
 	}
 	return nil
@@ -97,13 +107,15 @@ func (b *Balancer) Ready() error {
 // made all of them unready, balancers would turn off what works. Sources do not
 // count likewise.
 func (b *Balancer) Usable() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if len(b.sites) == 0 {
 		return errNone
 	}
-	if len(b.pools) == 0 || slices.ContainsFunc(b.pools, func(p *pool) bool { return b.gone([]*pool{p}) == "" }) {
+	if len(b.pools) == 0 || slices.ContainsFunc(b.pools, func(p *pool) bool { return p.gone(time.Now()) == "" }) {
 		return nil
 	}
-	return errors.New(b.gone(b.pools))
+	return errors.New(gone(b.pools))
 }
 
 // KeepsHost reports whether HTTP origins are asked for the viewer's Host
@@ -113,10 +125,9 @@ func (b *Balancer) KeepsHost() bool { return b.opts.Host == "preserve" }
 // mostGone is how many pools are named.
 const mostGone = 5
 
-// gone names the pools without a usable origin, "" if there are none.
-func (b *Balancer) gone(pools []*pool) string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+// gone names the pools without a usable origin, "" if there are none; the balancer's
+// lock is held.
+func gone(pools []*pool) string {
 	var all []string
 	for _, p := range pools {
 		if why := p.gone(time.Now()); why != "" {
@@ -135,10 +146,14 @@ func (p *pool) gone(now time.Time) string {
 	var why []string
 	for _, o := range p.origins {
 		o.health.settle(now)
-		if o.health.usable() {
+		if o.usable() {
 			return ""
 		}
-		why = append(why, fmt.Sprintf("%s %s (%s)", o.name, o.health.state(), o.why))
+		state, reason := o.health.state(), o.why
+		if o.word.refuses() {
+			state, reason = o.word.says(), "its agent says so"
+		}
+		why = append(why, fmt.Sprintf("%s %s (%s)", o.name, state, reason))
 	}
 	return fmt.Sprintf("no origin for %s: %s", p.title(), strings.Join(why, ", "))
 }

@@ -64,6 +64,7 @@ func newNode(c *config, log *zap.Logger, level zap.AtomicLevel) (*node, error) {
 	env.Upstream = balancer
 	if n.peers != nil {
 		n.shared = n.peers.Upstream(balancer)
+		n.parts = append(n.parts, admin.Named{Name: "discovery", Part: newDiscovery(n.peers, balancer)})
 	}
 	handler, err := n.addModes(c, env)
 	if err != nil {
