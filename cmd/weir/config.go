@@ -133,7 +133,7 @@ func usage(fs *flag.FlagSet, w io.Writer) {
 	fmt.Fprintf(w, "Usage: %s [flags]\n\n", fs.Name())
 	if fs.Name() == "weir" {
 		fmt.Fprint(w, "An edge node between viewers and origins, for example:\n\n  weir -origin rtsp://10.0.0.1:554\n\n"+
-			"Other commands: weir demo, weir check, weir load, weir purge, weir warm, weir sign (each has -h).\n"+
+			"Other commands: weir agent, weir demo, weir check, weir load, weir purge, weir warm, weir sign (each has -h).\n"+
 			"Every flag can stand in the environment (WEIR_SPLITTER_LINGER=20s) or in -config.\n\n")
 	}
 	fs.PrintDefaults()

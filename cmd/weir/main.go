@@ -39,7 +39,7 @@ func run() int {
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		name := args[0]
 		if args, cmd = args[1:], commands()[name]; cmd == nil {
-			fmt.Fprintf(os.Stderr, "weir: no command %q; there are demo, check, load, purge, warm and sign, and weir alone is the edge (-h tells its flags)\n", name)
+			fmt.Fprintf(os.Stderr, "weir: no command %q; there are agent, demo, check, load, purge, warm and sign, and weir alone is the edge (-h tells its flags)\n", name)
 			return exitUsage
 		}
 	}
@@ -68,7 +68,7 @@ type invocation struct {
 type command func(context.Context, invocation) error
 
 func commands() map[string]command {
-	return map[string]command{"demo": demo, "check": check, "load": loadCommand, "purge": purgeCommand, "warm": warmCommand, "sign": signCommand}
+	return map[string]command{"agent": agentCommand, "demo": demo, "check": check, "load": loadCommand, "purge": purgeCommand, "warm": warmCommand, "sign": signCommand}
 }
 
 // serve is the edge node.
