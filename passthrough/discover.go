@@ -24,8 +24,10 @@ func (b *Balancer) Discover(found []Found) {
 	spoken := map[*state]bool{}
 	for _, f := range found {
 		if o := b.configured(f); o != nil {
-			b.hear(o, f, now)
-			spoken[o.state] = true
+			if !f.Gone {
+				b.hear(o, f, now)
+				spoken[o.state] = true
+			}
 			continue
 		}
 		s := b.discovered(f)

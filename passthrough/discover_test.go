@@ -316,6 +316,21 @@ func BenchmarkCandidates(b *testing.B) {
 	f("discovered", bal)
 }
 
+// Whose agent has said goodbye is out of rotation if that is all that is known of it,
+// and as before if it is configured.
+func TestAgentSaysGoodbye(t *testing.T) {
+	a, _ := listen(t, "127.0.0.1")
+	gone := rtspAt(a)
+	gone.Gone = true
+	b := balancer(t)
+	b.Discover([]Found{gone})
+	_, err := b.DialRTSP(t.Context(), proxy.Want{Path: "/cam"})
+	wantRefusal(t, err, proxy.OriginDown, retryAfter)
+	b = balancer(t, "-origin=rtsp://"+a)
+	b.Discover([]Found{gone})
+	chosen(t, b, 1)
+}
+
 // The sessions of an origin that drains are told to leave one after the other, once
 // there is somewhere to go.
 func TestHandover(t *testing.T) {

@@ -89,6 +89,7 @@ type Found struct {
 	Weight   int      // 1 and more
 	Capacity int      // sessions at once; 0 for not known
 	Draining bool     // its own word: nobody new is to go there
+	Gone     bool     // its agent has said goodbye: as draining, but an -origin is as without an agent
 	Silent   bool     // gossip does not reach its agent, which need not mean anything
 	Unwell   bool     // its agent's probe fails; false if there is no report
 	Report   *Report  // nil: there is none, or it is too old

@@ -24,7 +24,7 @@ const fullLoad = 0.95
 
 // told takes what is found of an origin.
 func (w *word) told(f Found, now time.Time) {
-	w.node, w.draining, w.silent, w.unwell, w.capacity = f.Node, f.Draining, f.Silent, f.Unwell, f.Capacity
+	w.node, w.draining, w.silent, w.unwell, w.capacity = f.Node, f.Draining || f.Gone, f.Silent, f.Unwell, f.Capacity
 	switch {
 	case f.Report == nil || f.Report.Uncounted:
 		w.known = false

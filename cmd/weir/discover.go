@@ -65,24 +65,21 @@ func (d *discovery) look() {
 	d.last = found
 }
 
-// findings are the services of origins that have an agent. An agent that has said
-// goodbye took its origin out of rotation; one that is gone without a word need not
-// mean anything.
+// findings are the services of origins that have an agent. One that is gone without a
+// word need not mean anything, but what an operator has said of the origin counts on.
 func findings(nodes []cluster.Node, reports map[string]*passthrough.Report) (all []passthrough.Found) {
 	for _, n := range nodes {
 		if n.Role != cluster.Origin {
 			continue
 		}
 		r := reports[n.Name]
-		if n.State == cluster.Left {
-			r = nil
-		}
 		for i, s := range n.Services {
 			addr, _ := n.Addr(s.Proto)
-			f := passthrough.Found{Node: n.Name, URL: s.Proto + "://" + addr, Paths: n.Paths, Weight: n.Weight, Capacity: n.Capacity, Report: r}
-			f.Draining = n.State == cluster.Draining || n.Bye || r != nil && r.Draining
-			f.Silent = n.State == cluster.Left && !n.Bye
-			f.Unwell = r != nil && r.Well&(1<<i) == 0
+			f := passthrough.Found{Node: n.Name, URL: s.Proto + "://" + addr, Paths: n.Paths, Weight: n.Weight, Capacity: n.Capacity, Gone: n.Bye}
+			f.Draining = n.State == cluster.Draining || r != nil && r.Draining
+			if f.Silent = n.State == cluster.Left && !n.Bye; !f.Silent && r != nil {
+				f.Report, f.Unwell = r, r.Well&(1<<i) == 0
+			}
 			all = append(all, f)
 		}
 	}

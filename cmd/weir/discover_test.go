@@ -16,7 +16,7 @@ func TestFindings(t *testing.T) {
 			Gossip: netip.MustParseAddrPort("10.0.0.1:7946"), State: state, Bye: bye,
 		}
 	}
-	f := func(n cluster.Node, r *passthrough.Report, draining, silent, rtspUnwell, httpUnwell bool) {
+	f := func(n cluster.Node, r *passthrough.Report, draining, gone, silent, rtspUnwell, httpUnwell bool) {
 		t.Helper()
 		edge := cluster.Node{Identity: cluster.Identity{Name: "e", Role: cluster.Edge, Services: []cluster.Service{{Proto: "rtsp", Port: 8554}}}}
 		got := findings([]cluster.Node{edge, n}, map[string]*passthrough.Report{"o": r})
@@ -24,16 +24,18 @@ func TestFindings(t *testing.T) {
 			t.Fatalf("found %+v", got)
 		}
 		for i, unwell := range []bool{rtspUnwell, httpUnwell} {
-			if g := got[i]; g.Draining != draining || g.Silent != silent || g.Unwell != unwell {
+			if g := got[i]; g.Draining != draining || g.Gone != gone || g.Silent != silent || g.Unwell != unwell {
 				t.Errorf("%s, said goodbye %v, report %+v: found %+v", n.State, n.Bye, r, g)
 			}
 		}
 	}
-	f(node(cluster.Alive, false), nil, false, false, false, false)
-	f(node(cluster.Alive, false), &passthrough.Report{Well: 3}, false, false, false, false)
-	f(node(cluster.Alive, false), &passthrough.Report{Well: 2}, false, false, true, false)
-	f(node(cluster.Alive, false), &passthrough.Report{Well: 3, Draining: true}, true, false, false, false)
-	f(node(cluster.Draining, false), nil, true, false, false, false)
-	f(node(cluster.Left, true), nil, true, false, false, false)
-	f(node(cluster.Left, false), &passthrough.Report{Well: 0, Draining: true}, false, true, false, false)
+	const yes, no = true, false
+	f(node(cluster.Alive, no), nil, no, no, no, no, no)
+	f(node(cluster.Alive, no), &passthrough.Report{Well: 3}, no, no, no, no, no)
+	f(node(cluster.Alive, no), &passthrough.Report{Well: 2}, no, no, no, yes, no)
+	f(node(cluster.Alive, no), &passthrough.Report{Well: 3, Draining: true}, yes, no, no, no, no)
+	f(node(cluster.Draining, no), nil, yes, no, no, no, no)
+	f(node(cluster.Left, yes), nil, no, yes, no, no, no)
+	f(node(cluster.Left, no), &passthrough.Report{Well: 0}, no, no, yes, no, no)
+	f(node(cluster.Left, no), &passthrough.Report{Well: 3, Draining: true}, yes, no, yes, no, no)
 }
