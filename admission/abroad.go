@@ -1,11 +1,9 @@
 package admission
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"slices"
 	"time"
 
 	"weir/proxy"
@@ -14,14 +12,27 @@ import (
 // Edges tell each other how many viewers they have, each its own: gauges of one
 // writer that whoever reads adds up. There is nothing to be merged, a node that
 // has died is forgotten after gaugeTTL, and one that has begun anew just tells
-// anew. Between two tellings all edges may let in viewers for the same place:
-// too many by at most what the other edges let in within tellEvery and the time
-// gossip takes.
+// anew.
+//
+// Until it is told and heard of, all edges may let in viewers for the same place:
+// too many by at most those who begin on the other edges within staleness and the
+// time gossip takes, which is a half second or one. Of changes that are too small to
+// be told at once (see far) it is tellAgain instead of tellEvery. So it is what begins
+// on the others in about two seconds, or, where that is a trickle, in about four.
+// What an edge that starts has not heard yet counts for nothing.
 const (
 	topic     = "admission"
-	tellEvery = time.Second
-	gaugeTTL  = 10 * time.Second
-	maxGauge  = 1000 // bytes, see proxy.Peers
+	tellEvery = time.Second // at most so often
+	// tellAgain is less than the three seconds after which package cluster would take it
+	// for news, and send it twice as often.
+	tellAgain   = 2500 * time.Millisecond
+	listenEvery = time.Second / 4
+	gaugeTTL    = 10 * time.Second
+	maxGauge    = 1000 // bytes, see proxy.Peers
+
+	// staleness is from somebody's coming on one edge until another has added him up,
+	// but for the time gossip takes: tellEvery, and both look that often.
+	staleness = tellEvery + 2*listenEvery
 )
 
 // What a count is of.
@@ -57,60 +68,6 @@ func hash(name string) uint64 {
 	return binary.BigEndian.Uint64(sum[:])
 }
 
-// A gauge on the wire: version, boot, viewers, need, and as many counts as fit,
-// those with the most viewers first; all big endian.
-const (
-	gaugeVersion = 1
-	gaugeHead    = 1 + 8 + 4 + 8
-	gaugeCount   = 1 + 8 + 4
-	gaugeCounts  = (maxGauge - gaugeHead) / gaugeCount
-)
-
-// gauge is what this edge tells. boot tells it from others.
-func (l *ledger) gauge(boot uint64) []byte {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	b := append(make([]byte, 0, maxGauge), gaugeVersion)
-	b = binary.BigEndian.AppendUint64(b, boot)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(l.places)))
-	b = binary.BigEndian.AppendUint64(b, uint64(max(l.need, l.egress)))
-	top := make([]tellable, 0, gaugeCounts)
-	if l.o.PerStream > 0 {
-		for name, s := range l.streams {
-			top = among(top, tellable{ofStream, name, s.viewers})
-		}
-	}
-	for name, n := range l.subjects {
-		top = among(top, tellable{ofSubject, name, n})
-	}
-	for _, c := range top {
-		b = append(b, c.of)
-		b = binary.BigEndian.AppendUint64(b, hash(c.name))
-		b = binary.BigEndian.AppendUint32(b, uint32(c.viewers))
-	}
-	return b
-}
-
-// tellable is a count that may go into a gauge.
-type tellable struct {
-	of      byte
-	name    string
-	viewers int
-}
-
-// among puts a count among the largest, which are sorted, if it is one of them.
-// Most are not, and cost a comparison: the ledger is locked meanwhile.
-func among(top []tellable, c tellable) []tellable {
-	if n := len(top); n == cap(top) {
-		if c.viewers <= top[n-1].viewers {
-			return top
-		}
-		top = top[:n-1]
-	}
-	at, _ := slices.BinarySearchFunc(top, c, func(a, b tellable) int { return cmp.Compare(b.viewers, a.viewers) })
-	return slices.Insert(top, at, c)
-}
-
 // add takes another edge's gauge; what it cannot read, and its own, it leaves
 // out. Numbers that no edge has are cut: another edge's mistake shall not close
 // this one for good.
@@ -129,23 +86,33 @@ func (a *abroad) add(b []byte, boot uint64) {
 	}
 }
 
-// share tells and listens until ctx is done.
+// share tells and listens until ctx is done. In the end there is nobody here.
 func (l *ledger) share(ctx context.Context, peers proxy.Peers, boot uint64) {
-	tick := time.NewTicker(tellEvery)
+	t := &teller{ledger: l, peers: peers, boot: boot}
+	defer t.say(&gauge{})
+	tick := time.NewTicker(listenEvery)
 	defer tick.Stop()
+	l.listen(peers, boot)
 	for {
-		peers.Tell(topic, l.gauge(boot), gaugeTTL)
-		others := &abroad{}
-		for _, b := range peers.Told(topic) {
-			others.add(b, boot)
-		}
-		l.mu.Lock()
-		l.abroad = others
-		l.mu.Unlock()
+		t.turn(time.Now())
 		select {
 		case <-ctx.Done():
 			return
+		case <-l.news:
+			t.news = true
 		case <-tick.C:
+			l.listen(peers, boot)
 		}
 	}
+}
+
+// listen adds up what others tell.
+func (l *ledger) listen(peers proxy.Peers, boot uint64) {
+	others := &abroad{}
+	for _, b := range peers.Told(topic) {
+		others.add(b, boot)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.abroad = others
 }

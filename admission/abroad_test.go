@@ -5,6 +5,7 @@ import (
 	"context"
 	"iter"
 	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -13,15 +14,20 @@ import (
 	"weir/proxy"
 )
 
-// A gossip is what all edges of a cluster have told, at once.
+// A gossip is all that the edges of a cluster have told; each hears of it after delay.
 type gossip struct {
-	mu   sync.Mutex
-	told map[string]said
+	delay time.Duration
+	mu    sync.Mutex
+	told  map[[2]string][]said // by node and topic, the last one last
 }
 
 type said struct {
-	b     []byte
-	until time.Time
+	b               []byte
+	at, from, until time.Time
+}
+
+func newGossip(delay time.Duration) *gossip {
+	return &gossip{delay: delay, told: map[[2]string][]said{}}
 }
 
 // A peer is how one of them sees it.
@@ -32,25 +38,46 @@ type peer struct {
 
 func (peer) Owner(string) (string, bool) { return "", true }
 
-func (p peer) Tell(_ string, b []byte, ttl time.Duration) {
+func (p peer) Tell(topic string, b []byte, ttl time.Duration) {
 	if len(b) > maxGauge {
 		panic("BUG: told too much at once")
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.told[p.name] = said{bytes.Clone(b), time.Now().Add(ttl)}
+	key, now := [2]string{p.name, topic}, time.Now()
+	p.told[key] = append(p.told[key], said{bytes.Clone(b), now, now.Add(p.delay), now.Add(p.delay + ttl)})
 }
 
-func (p peer) Told(string) iter.Seq2[string, []byte] {
+func (p peer) Told(topic string) iter.Seq2[string, []byte] {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := map[string][]byte{}
-	for name, s := range p.told {
-		if time.Now().Before(s.until) {
-			now[name] = s.b
+	now, heard := time.Now(), map[string][]byte{}
+	for key, all := range p.told {
+		if key[1] != topic {
+			continue
+		}
+		for _, s := range slices.Backward(all) {
+			if !now.Before(s.from) {
+				if now.Before(s.until) {
+					heard[key[0]] = s.b
+				}
+				break
+			}
 		}
 	}
-	return maps.All(now)
+	return maps.All(heard)
+}
+
+// said are the messages of this peer since a time.
+func (p peer) said(topic string, since time.Time) []said {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := p.told[[2]string{p.name, topic}]
+	i := slices.IndexFunc(all, func(s said) bool { return !s.at.Before(since) })
+	if i < 0 {
+		return nil
+	}
+	return slices.Clone(all[i:])
 }
 
 // TestClusterCounts has two edges with one limit of each kind. What one lets in
@@ -60,7 +87,7 @@ func TestClusterCounts(t *testing.T) {
 		t.Helper()
 		synctest.Test(t, func(t *testing.T) {
 			ctx, stop := context.WithCancel(t.Context())
-			others := &gossip{told: map[string]said{}}
+			others := newGossip(0)
 			edge := func(name string) (*Gate, context.CancelFunc) {
 				g := gateOf(t, flag, "-admission.cluster=sum")
 				g.peers = peer{others, name}
@@ -114,7 +141,7 @@ func TestGaugeFits(t *testing.T) {
 	for n := range 300 {
 		g.Admit(t.Context(), viewer("rtsp", string(rune('a'+n%26))+string(rune('a'+n/26)), n)) //nolint:errcheck // no limit is reached
 	}
-	if n := len(g.ledger.gauge(1)); n > maxGauge || n < maxGauge-gaugeCount {
+	if n := len(g.ledger.gauge(countsAmong(4)).encode(1)); n > maxGauge || n < maxGauge-gaugeCount {
 		t.Errorf("%d bytes", n)
 	}
 }
@@ -123,7 +150,7 @@ func TestGaugeFits(t *testing.T) {
 func FuzzGauge(f *testing.F) {
 	g := gateOf(f, "-admission.per-stream=9")
 	g.Admit(f.Context(), viewer("rtsp", "/a", 1)) //nolint:errcheck // no limit is reached
-	f.Add(g.ledger.gauge(1))
+	f.Add(g.ledger.gauge(9).encode(1))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		a := &abroad{}
 		a.add(b, 2)

@@ -27,7 +27,9 @@ var _ proxy.Adminer = (*Gate)(nil)
 // mounted behind the guard of proxy/admin, which asks for the token and turns away
 // what another site's page sends. What it answers:
 //
-//	GET /bans           ?limit=N: {"bans": […], "more": true|false}, the latest first
+//	GET /bans           ?limit=N: {"bans": […], "more": true|false, "elsewhere": N}, the latest first.
+//	                    In each ban "elsewhere" is how many other edges have banned it too; outside of
+//	                    them, how many addresses they have banned: of those half the offences are enough
 //	DELETE /bans/ADDR   lifts the ban of an address, and forgets what it has done: {"lifted": ADDR};
 //	                    404 if it has none. ADDR may be a prefix, as bans are listed
 func (g *Gate) Admin() http.Handler {
@@ -58,8 +60,12 @@ func (g *Gate) listBans(w http.ResponseWriter, r *http.Request) {
 	list := struct {
 		Bans []banStatus `json:"bans"`
 		More bool        `json:"more"`
+
+		Elsewhere int `json:"elsewhere,omitempty"`
 	}{}
-	list.Bans, list.More = g.bans.list(limit, time.Now())
+	now := time.Now()
+	list.Bans, list.More = g.bans.list(limit, now)
+	list.Elsewhere = g.bans.hinted(now)
 	adminAnswer(w, list)
 }
 
@@ -107,6 +113,8 @@ type banStatus struct {
 	Address string  `json:"address"` // or a /64 of IPv6
 	Left    float64 `json:"left_s"`
 	Times   int     `json:"times"` // bans without a day between them, with this one
+
+	Elsewhere int `json:"elsewhere,omitempty"` // other edges that have banned it
 }
 
 // list has the latest bans first, at most limit of them; more says that there are
@@ -126,7 +134,7 @@ func (b *bans) list(limit int, now time.Time) (list []banStatus, more bool) {
 		case len(list) == limit:
 			return list, true
 		}
-		list = append(list, banStatus{shownClient(c), ban.until.Sub(now).Seconds(), ban.times})
+		list = append(list, banStatus{shownClient(c), ban.until.Sub(now).Seconds(), ban.times, b.elsewhere(c, now)})
 	}
 	return list, false
 }
@@ -143,6 +151,7 @@ func (b *bans) lift(c netip.Addr, now time.Time) bool {
 	if !now.Before(ban.until) {
 		return false
 	}
+	b.changed = true
 	b.watched.Remove(c)
 	return b.banned.Remove(c)
 }

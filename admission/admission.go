@@ -11,6 +11,14 @@
 // is one client on one stream that was seen within the last Options.Window: a
 // thousand requests for segments are one viewer.
 //
+// Other edges of the cluster are no viewers: whom front has verified as one (Viewer.Peer)
+// is let in unasked and counted nowhere, and their addresses (Config.Edge) have neither
+// a limit of connections nor bans; their viewers have been through a gate there.
+//
+// Edges tell each other what they have, so that limits hold for all of them together
+// but for what begins within two to four seconds, and whom they have banned, which is
+// a hint: who offends here too is banned here after half as much.
+//
 // Credentials are looked for where a source of them is configured, and any one
 // that is good lets its viewer in; with no source, all are let in. What a source
 // found is a grant.

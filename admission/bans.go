@@ -4,9 +4,9 @@ import (
 	"errors"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/gaissmai/bart"
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"go.uber.org/zap"
 
@@ -39,7 +39,7 @@ func client(a netip.Addr) netip.Addr {
 // otherwise whoever has many addresses could wash a ban away with them.
 type bans struct {
 	limit  float64
-	spared *bart.Lite
+	spared *spared
 	log    *zap.Logger
 	// What check returns, by how long the ban still lasts; shared, so never to
 	// be changed.
@@ -48,21 +48,26 @@ type bans struct {
 	mu      sync.Mutex
 	watched *simplelru.LRU[netip.Addr, score]
 	banned  *simplelru.LRU[netip.Addr, ban]
+	changed bool // what is to be told of it
+
+	hints atomic.Pointer[hints] // what other edges have told; never nil
 }
 
 // A ban stays in its table after its end, for the length of the next.
 type ban struct {
-	until time.Time
-	times int
+	until  time.Time
+	times  int
+	hinted bool // it would not have come about but for another edge's word
 }
 
-// newBans bans after limit offences within a minute, and nobody if it is zero.
-// Spared are addresses that many viewers share, such as balancers.
-func newBans(limit int, spared []netip.Prefix, log *zap.Logger) *bans {
+// newBans bans after limit offences within a minute, and nobody if it is zero; never
+// the spared.
+func newBans(limit int, spared *spared, log *zap.Logger) *bans {
 	if limit == 0 {
 		return nil
 	}
-	b := &bans{limit: float64(limit), spared: tableOf(spared), log: log}
+	b := &bans{limit: float64(limit), spared: spared, log: log}
+	b.hints.Store(&hints{})
 	why := errors.New("address is banned")
 	for i := range b.refusals {
 		b.refusals[i] = proxy.Refusal{Reason: proxy.Banned, RetryAfter: time.Duration(i+1) * banStep, Err: why}
@@ -78,7 +83,7 @@ func (b *bans) check(a netip.Addr, now time.Time) error {
 		return nil
 	}
 	left := b.left(client(a), now)
-	if left <= 0 || b.spared.Contains(a.Unmap()) { // somebody else in its /64 may be banned
+	if left <= 0 || b.spared.has(a) { // somebody else in its /64 may be banned
 		return nil
 	}
 	i := min(int((left-1)/banStep), len(b.refusals)-1)
@@ -99,7 +104,7 @@ func (b *bans) left(c netip.Addr, now time.Time) time.Duration {
 // are not the viewer's fault. What is done while banned does not count: it comes
 // over connections that were open before.
 func (b *bans) offend(a netip.Addr, r proxy.Reason, now time.Time) {
-	if b == nil || r != proxy.Unauthorized && r != proxy.BadRequest || !a.IsValid() || b.spared.Contains(a.Unmap()) {
+	if b == nil || r != proxy.Unauthorized && r != proxy.BadRequest || !a.IsValid() || b.spared.has(a) {
 		return
 	}
 	c := client(a)
@@ -109,10 +114,11 @@ func (b *bans) offend(a netip.Addr, r proxy.Reason, now time.Time) {
 	}
 	where := netip.PrefixFrom(c, min(c.BitLen(), 64))
 	b.log.Info("address banned", zap.Stringer("address", where), zap.Duration("for", ban.until.Sub(now)),
-		zap.Int("times", ban.times), zap.String("last", string(r)))
+		zap.Int("times", ban.times), zap.String("last", string(r)), zap.Int("elsewhere", b.elsewhere(c, now)))
 }
 
-// count counts an offence, and returns the ban if that was the last straw.
+// count counts an offence, and returns the ban if that was the last straw. Of who
+// is banned elsewhere half as much is enough.
 func (b *bans) count(c netip.Addr, now time.Time) *ban {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -121,13 +127,17 @@ func (b *bans) count(c netip.Addr, now time.Time) *ban {
 		return nil
 	}
 	s, _ := b.watched.Peek(c)
-	if s = s.offence(now); s.sum(now) < b.limit {
+	s = s.offence(now)
+	own := s.sum(now) >= b.limit
+	if !own && (s.sum(now) < b.limit/2 || b.elsewhere(c, now) == 0) {
 		b.watched.Add(c, s)
 		return nil
 	}
 	b.watched.Remove(c)
 	next := old.next(now)
+	next.hinted = !own
 	b.banned.Add(c, next)
+	b.changed = b.changed || own
 	return &next
 }
 

@@ -158,7 +158,7 @@ func TestBansUnit(t *testing.T) {
 // A balancer is never banned, not even by a neighbour in its /64.
 func TestBansSpared(t *testing.T) {
 	spared := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::1/128")}
-	b := newBans(1, spared, zap.NewNop())
+	b := newBans(1, spare(spared, nil), zap.NewNop())
 	f := func(offender, address string, want proxy.Reason) {
 		t.Helper()
 		b.offend(netip.MustParseAddr(offender), proxy.Unauthorized, noon)

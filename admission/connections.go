@@ -5,15 +5,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gaissmai/bart"
-
 	"weir/proxy"
 )
 
 // connections counts those that are open, in all and of each client.
 type connections struct {
 	all, each int // 0 for no limit
-	spared    *bart.Lite
+	spared    *spared
 
 	mu   sync.Mutex
 	open int
@@ -21,16 +19,16 @@ type connections struct {
 }
 
 // newConnections limits connections to all together and to each of one client.
-// Spared are addresses that many viewers share: only the limit of all is for them.
-func newConnections(all, each int, spared []netip.Prefix) *connections {
-	return &connections{all: all, each: each, spared: tableOf(spared), of: map[netip.Addr]int{}}
+// For the spared there is only the limit of all.
+func newConnections(all, each int, spared *spared) *connections {
+	return &connections{all: all, each: each, spared: spared, of: map[netip.Addr]int{}}
 }
 
 // enter counts a connection until leave is called; calling that again does
 // nothing.
 func (c *connections) enter(a netip.Addr) (leave func(), err error) {
 	who := client(a)
-	counted := c.each > 0 && !c.spared.Contains(a.Unmap())
+	counted := c.each > 0 && !c.spared.has(a)
 	if err := c.add(who, counted); err != nil {
 		return nil, err
 	}

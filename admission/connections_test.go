@@ -75,7 +75,7 @@ func TestConnectionsReasons(t *testing.T) {
 
 // A balancer may have more than one client may, but not more than all.
 func TestConnectionsSpared(t *testing.T) {
-	c := newConnections(5, 1, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::ffff:11.0.0.0/104")})
+	c := newConnections(5, 1, spare([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::ffff:11.0.0.0/104")}, nil))
 	f := func(address string, want proxy.Reason) {
 		t.Helper()
 		_, err := c.enter(netip.MustParseAddr(address))
@@ -94,7 +94,7 @@ func TestConnectionsSpared(t *testing.T) {
 
 // Promise: at most 300 ns to come and go.
 func BenchmarkConnections(b *testing.B) {
-	c := newConnections(100_000, 100, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")})
+	c := newConnections(100_000, 100, spare([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, nil))
 	for i := range uint32(50_000) {
 		c.enter(addr4(i))
 	}

@@ -22,9 +22,16 @@ type Config struct {
 	// credentials then, and who has none needs others.
 	Certificates bool
 	Trusted      []netip.Prefix // load balancers and proxies, whose connections are many viewers': not limited one by one, never banned
-	Peers        proxy.Peers
-	Metrics      prometheus.Registerer
-	Log          *zap.Logger
+	// Edge reports whether an address is one of the cluster's nodes; nil: none is. They
+	// come with requests of many viewers, over many connections from one address: those
+	// are neither limited one by one nor ever banned, only -admission.connections holds
+	// for them too. It is asked of each connection that would be limited, so it must be
+	// quick; what it is asked has no zone and is not 4-in-6. Viewers who share an address
+	// with a node, by NAT or on its host, are spared with it.
+	Edge    func(netip.Addr) bool
+	Peers   proxy.Peers
+	Metrics prometheus.Registerer
+	Log     *zap.Logger
 }
 
 // A Gate is a proxy.Admitter, and a proxy.Part.
@@ -59,9 +66,10 @@ func New(cfg Config) (*Gate, error) {
 	if err := errors.Join(g.o.Validate(), listErr, credErr); err != nil {
 		return nil, err
 	}
-	g.bans = newBans(g.o.Ban, cfg.Trusted, g.log)
+	spared := spare(cfg.Trusted, cfg.Edge)
+	g.bans = newBans(g.o.Ban, spared, g.log)
 	g.rates = newRates(&g.o)
-	g.connections = newConnections(g.o.Connections, g.o.ClientConnections, cfg.Trusted)
+	g.connections = newConnections(g.o.Connections, g.o.ClientConnections, spared)
 	g.pressure = newPressure(&g.o, g.log)
 	g.ledger = newLedger(&g.o, g.begins)
 	g.register(cfg.Metrics)
@@ -80,7 +88,9 @@ func (g *Gate) Run(ctx context.Context) error {
 	wg.Go(func() { g.pressure.run(ctx) })
 	wg.Go(func() { g.credentials.run(ctx) })
 	if g.o.Cluster == "sum" {
-		wg.Go(func() { g.ledger.share(ctx, g.peers, rand.Uint64()) })
+		boot := rand.Uint64()
+		wg.Go(func() { g.ledger.share(ctx, g.peers, boot) })
+		wg.Go(func() { g.bans.share(ctx, g.peers, boot) })
 	}
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()

@@ -18,6 +18,7 @@ const maxWeb = 1 << 17
 type ledger struct {
 	o     *Options
 	begin func(netip.Addr) error // is asked last of those for whom there is room; may be nil
+	news  chan struct{}          // of one: somebody has come or gone. Nil if nobody wants to know
 
 	mu       sync.Mutex
 	places   []*place // in no order
@@ -28,6 +29,7 @@ type ledger struct {
 	idle     place         // the ends of the list of viewers over HTTP without an open request
 	need     proxy.BitRate // of all places
 	egress   proxy.BitRate // measured, of all places
+	leastMax int           // of all identity.max so far; 0 for none
 	abroad   *abroad       // on other edges
 }
 
@@ -41,6 +43,9 @@ func newLedger(o *Options, begin func(netip.Addr) error) *ledger {
 	l := &ledger{o: o, begin: begin, clients: map[netip.Addr]int{}, streams: map[string]*streamCount{},
 		subjects: map[string]int{}, web: map[webKey]*place{}, abroad: &abroad{}}
 	l.idle.prev, l.idle.next = &l.idle, &l.idle
+	if o.Cluster == "sum" {
+		l.news = make(chan struct{}, 1)
+	}
 	return l
 }
 
@@ -198,7 +203,19 @@ func (l *ledger) enter(id identity) *place {
 		}
 		l.web[p.key], p.open = p, 1
 	}
+	if p.max > 0 && (l.leastMax == 0 || p.max < l.leastMax) {
+		l.leastMax = p.max
+	}
+	l.changed()
 	return p
+}
+
+// changed is to be called when counts have. It never blocks.
+func (l *ledger) changed() {
+	select {
+	case l.news <- struct{}{}:
+	default:
+	}
 }
 
 // leave gives a place back, once.
@@ -234,6 +251,7 @@ func (l *ledger) remove(p *place) {
 		delete(l.web, p.key)
 		p.unlink()
 	}
+	l.changed()
 }
 
 // declare says what a viewer is going to need.
@@ -250,6 +268,7 @@ func (l *ledger) declare(p *place, rate proxy.BitRate) error {
 	}
 	l.set(p, rate)
 	p.vague = said == 0
+	l.changed()
 	return nil
 }
 

@@ -30,7 +30,8 @@ type Options struct {
 	// Window is how long a viewer over HTTP is one after it was last seen. Less
 	// than the length of two segments counts a viewer more than once.
 	Window time.Duration // default 30s
-	// Connections is how many there may be at once, ClientConnections from one address.
+	// Connections is how many there may be at once, ClientConnections from one address
+	// that is no edge's.
 	Connections, ClientConnections int
 	// ShedCPU, ShedMemory and ShedFiles are the percentages of this process's CPUs, memory
 	// and file descriptors from which on no new viewers are let in.
@@ -40,7 +41,7 @@ type Options struct {
 	// there is any Allow, others are refused.
 	Allow, Deny Words
 	// Ban is how many refusals for bad credentials or malformed input within a minute
-	// shut an address out.
+	// shut an address out; half as many if another edge tells that it has banned it.
 	Ban int // default 0: never
 
 	// Keys is a file of keys for signed URLs.
@@ -63,7 +64,7 @@ type Options struct {
 	// Cookie is the name of the cookie that carries a token.
 	Cookie string // default weir-token
 
-	// Cluster is "sum" to count the viewers of all edges, or "off".
+	// Cluster is "sum" to count the viewers of all edges and to tell of bans, or "off".
 	Cluster string
 	// Pace is the rate of each download that is neither live nor in segments, once Burst bytes
 	// have gone at full speed.
@@ -88,14 +89,14 @@ func Flags(fs *flag.FlagSet) *Options {
 	fs.Var(&o.Assume, "admission.assume", "`rate` that a viewer counts with -admission.bandwidth for whose stream says nothing and was not measured yet, for ten seconds; too little lets in too many at once")
 	fs.Var(&o.Classes, "admission.class", "`classes` of viewers and the share of -admission.viewers, .per-stream and .bandwidth that each may fill, in percent, rounded up, as gold=100,silver=85,bronze=70; credentials name the class, who has none or one that is not here is in the lowest, the latter with a warning in the log")
 	fs.DurationVar(&o.Window, "admission.window", 30*time.Second, "how long a viewer over HTTP counts after its last request; less than two segments counts one viewer twice, much keeps places of those who have gone")
-	fs.IntVar(&o.Connections, "admission.connections", 0, "how many connections there may be at once; 0 for no limit")
-	fs.IntVar(&o.ClientConnections, "admission.client-connections", 0, "how many connections one address (one /64 of IPv6) may have; browsers take six each; 0 for no limit")
+	fs.IntVar(&o.Connections, "admission.connections", 0, "how many connections there may be at once, those of other edges of the cluster with them; 0 for no limit")
+	fs.IntVar(&o.ClientConnections, "admission.client-connections", 0, "how many connections one address (one /64 of IPv6) may have; browsers take six each; other edges of the cluster, which take many, are not limited by it; 0 for no limit")
 	fs.IntVar(&o.ShedCPU, "admission.shed-cpu", 95, "`percent` of the CPUs this process may use from which on, over five seconds, new viewers are refused; 0 for never")
 	fs.IntVar(&o.ShedMemory, "admission.shed-memory", 90, "`percent` of memory (of the control group, or of the machine) from which on new viewers are refused; 0 for never")
 	fs.IntVar(&o.ShedFiles, "admission.shed-files", 90, "`percent` of file descriptors from which on new viewers are refused; 0 for never")
 	fs.Var(&o.Allow, "admission.allow", "`prefix` of addresses that may come in, as 10.0.0.0/8, or a file with one a line that is read again when it changes; repeatable; if there is any, all others are refused")
 	fs.Var(&o.Deny, "admission.deny", "`prefix` of addresses that may not come in, or a file of them; repeatable; wins over -admission.allow")
-	fs.IntVar(&o.Ban, "admission.ban", 0, "how many bad credentials or malformed requests within a minute shut an address (a /64 of IPv6) out, for a minute at first and an hour at last; few punishes typing errors; 0 for never")
+	fs.IntVar(&o.Ban, "admission.ban", 0, "how many bad credentials or malformed requests within a minute shut an address (a /64 of IPv6) out, for a minute at first and an hour at last; few punishes typing errors; never an edge of the cluster or a proxy that the front trusts; with -admission.cluster sum half as many do it for an address that another edge has banned; 0 for never")
 	fs.StringVar(&o.Keys, "admission.keys", "", "`file` of keys for signed URLs, a line each: a name and at least 32 characters; weir sign makes such URLs with the first; read again when it changes")
 	fs.StringVar(&o.JWT, "admission.jwt", "", "`URL` of a JWKS, or a file with one, or a file with a public key in PEM, for JSON Web Tokens")
 	fs.StringVar(&o.JWTAlgorithms, "admission.jwt-algorithms", "RS256,ES256,EdDSA", "`algorithms` accepted in JSON Web Tokens")
@@ -109,7 +110,7 @@ func Flags(fs *flag.FlagSet) *Options {
 	fs.Var(&o.Tokens, "admission.tokens", "`names` of URL parameters that carry a token, which never go upstream; token and jwt if none are given")
 	fs.StringVar(&o.Carry, "admission.carry", "cookie", "`cookie|query|off`: how the token in the URL of a playlist or page comes with the segments: query writes it into the URIs of HLS playlists, for players without cookies and pages of other hosts")
 	fs.StringVar(&o.Cookie, "admission.cookie", "weir-token", "`name` of the cookie that carries a token")
-	fs.StringVar(&o.Cluster, "admission.cluster", "off", "`off|sum`: whether limits count the viewers of all edges of the cluster; by as many as begin within two seconds they may be exceeded")
+	fs.StringVar(&o.Cluster, "admission.cluster", "off", "`off|sum`: whether limits count the viewers of all edges of the cluster, and edges tell each other of bans; limits may be exceeded by as many viewers as begin on the other edges within two seconds, four where it is less than a twentieth of theirs; of streams and names the largest ones are counted, 75 of each edge, 13 of each of twenty")
 	fs.Var(&o.Pace, "admission.pace", "`rate` of each download of a whole file, after -admission.burst; never of live streams and segments; 0 for as fast as it goes")
 	o.Burst = 8 << 20
 	fs.Var(&o.Burst, "admission.burst", "`size` that each paced download gets at full speed; less than a player's buffer makes starts slow")

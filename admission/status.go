@@ -2,6 +2,7 @@ package admission
 
 import (
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -90,6 +91,7 @@ func (g *Gate) Status() any {
 		"viewers over http":    {s.HTTP, maxWeb},
 		"addresses for a ban":  {watched, maxBans},
 		"addresses banned":     {s.Banned, maxBans},
+		"banned elsewhere":     {g.bans.hinted(time.Now()), maxHints},
 		"addresses with rates": {g.rates.len(), maxRates},
 		"folders of playlists": {folders, maxFolders},
 		"variants":             {variants, maxVariants},

@@ -53,7 +53,7 @@ func newNode(c *config, log *zap.Logger, level zap.AtomicLevel) (*node, error) {
 	if err := n.addCluster(c, &env); err != nil {
 		return nil, err
 	}
-	gate, err := admission.New(admission.Config{Options: *c.gate, Trusted: c.front.Trusted(), Certificates: c.front.ClientCA != "", Peers: env.Peers, Metrics: reg, Log: log})
+	gate, err := admission.New(admission.Config{Options: *c.gate, Trusted: c.front.Trusted(), Certificates: c.front.ClientCA != "", Peers: env.Peers, Edge: n.edge(), Metrics: reg, Log: log})
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync/atomic"
 
 	"weir/proxy"
 	"weir/proxy/admin"
@@ -32,6 +33,32 @@ func (n *node) peer() func(mark, path string) bool {
 		return nil
 	}
 	return n.peers.Verify
+}
+
+// edge tells the gate which addresses are nodes' of the cluster; nil if there are none.
+func (n *node) edge() func(netip.Addr) bool {
+	if n.peers == nil {
+		return nil
+	}
+	var known atomic.Pointer[map[netip.Addr]bool]
+	look := func() {
+		all := map[netip.Addr]bool{}
+		for _, p := range n.peers.Nodes() {
+			if p.Role != cluster.Edge || p.State == cluster.Left {
+				continue
+			}
+			all[p.Gossip.Addr()] = true
+			for _, s := range p.Services {
+				if a, err := netip.ParseAddr(s.Host); err == nil {
+					all[a] = true
+				}
+			}
+		}
+		known.Store(&all)
+	}
+	look()
+	n.peers.OnChange(look)
+	return func(a netip.Addr) bool { return (*known.Load())[a] }
 }
 
 // serve tells the cluster where this node serves viewers, and so its peers.

@@ -159,7 +159,7 @@ func (f *Front) check(r *http.Request, path string) (*proxy.Viewer, error) {
 	if v.Secure = r.TLS != nil; v.Secure {
 		v.Certificate = certified(r.TLS)
 	}
-	v.Peer = f.isPeer(r.Header.Get(markField), path)
+	v.Peer = r.Method == http.MethodGet && f.isPeer(r.Header.Get(markField), path) // edges ask each other for nothing else
 	delete(r.Header, markField)
 	return &v, f.cfg.Gate.Check(r.Context(), &v)
 }
