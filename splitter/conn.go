@@ -93,6 +93,7 @@ func newConn(ctx context.Context, s *Splitter, rc *proxy.RTSPConn) *conn {
 		log: s.log.WithLazy(zap.Stringer("viewer", rc.RemoteAddr()))}
 	c.wrote, c.waited = c.tryPump, c.waitPump
 	c.raw = rawConn(rc.TCP())
+	endStuck(c.raw, c.lag)
 	return c
 }
 
@@ -268,7 +269,7 @@ func (c *conn) pump(fd uintptr) (total int, done bool) {
 			c.took(n)
 		}
 		if err != nil {
-			c.dead = err
+			c.dead = unstuck(err)
 			c.work.Go(c.closeSocket) // not here: the caller holds the socket
 			break
 		}
@@ -280,7 +281,36 @@ func (c *conn) pump(fd uintptr) (total int, done bool) {
 	return total, true
 }
 
-func (c *conn) closeSocket() { c.RTSPConn.Close() }
+// closeSocket closes the connection after pump has found it dead.
+func (c *conn) closeSocket() {
+	c.mu.Lock()
+	err := c.dead
+	c.mu.Unlock()
+	c.ending(err)
+	c.RTSPConn.Close()
+}
+
+// unstuck is errSlow for what the kernel says of a viewer who takes nothing: see
+// endStuck.
+func unstuck(err error) error {
+	if errors.Is(err, syscall.ETIMEDOUT) {
+		return errSlow
+	}
+	return err
+}
+
+// ending takes note of a viewer who is too slow.
+func (c *conn) ending(err error) {
+	if !errors.Is(err, errSlow) {
+		return
+	}
+	c.s.met.slow.Inc()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.play != nil {
+		c.play.setReason("too slow")
+	}
+}
 
 // chunk is the next bytes to write: out, else a piece of the ring.
 func (c *conn) chunk() []byte {
@@ -361,19 +391,16 @@ func (c *conn) waitBlocking() {
 
 // fail closes the connection for a reason.
 func (c *conn) fail(err error) {
+	err = unstuck(err)
 	c.mu.Lock()
 	first := c.dead == nil
 	if first {
 		c.dead = err
 	}
 	c.busy = false
-	slow := c.play
 	c.mu.Unlock()
-	if first && errors.Is(err, errSlow) {
-		c.s.met.slow.Inc()
-		if slow != nil {
-			slow.setReason("too slow")
-		}
+	if first {
+		c.ending(err)
 	}
 	c.RTSPConn.Close()
 }

@@ -87,8 +87,8 @@ func TestHostileRequests(t *testing.T) {
 	f("an unknown method with a known one in it", c, 501, "XDESCRIBE", url)
 	f("another", c, 501, "XSETUP", track, overTCP)
 	f("an unknown method", c, 501, "HELLO", url, "Content-Length: 0")
-	f("publishing", c, 501, "ANNOUNCE", url)
-	f("recording", c, 501, "RECORD", url, "Session: 1")
+	f("publishing", c, 405, "ANNOUNCE", url)
+	f("recording", c, 405, "RECORD", url, "Session: 1")
 	for _, method := range []string{"PLAY", "PAUSE", "TEARDOWN"} {
 		f(method+" without a session", c, 454, method, url)
 	}

@@ -405,9 +405,9 @@ func TestPublishRefused(t *testing.T) {
 	got := ask(t, e, 3, request("ANNOUNCE", e.url+clock, "CSeq: 1", "Content-Type: application/sdp"),
 		request("RECORD", e.url+clock, "CSeq: 2", "Session: 1"),
 		request("DESCRIBE", e.url+clock, "CSeq: 3"))
-	for i, want := range []string{"501", "501", "200"} {
+	for i, want := range []string{"405", "405", "200"} {
 		if i >= len(got) || !strings.HasPrefix(got[i], want) {
-			t.Fatalf("answers %q, want 501, 501, 200", got)
+			t.Fatalf("answers %q, want 405, 405, 200", got)
 		}
 	}
 }

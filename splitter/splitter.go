@@ -36,7 +36,6 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"weir/proxy"
 )
@@ -67,11 +66,12 @@ type Splitter struct {
 
 	past *budget
 
-	mu       sync.Mutex
-	feeds    map[string]*feed // by path; none that has ended
-	ports    map[string]*session
-	owners   map[string]*userData // sessions by the id that viewers name
-	verdicts *lru.Cache[string, verdict]
+	mu         sync.Mutex
+	feeds      map[string]*feed // by path; none that has ended
+	ports      map[string]*session
+	owners     map[string]*userData // sessions by the id that viewers name
+	verdicts   *lru.Cache[string, verdict]
+	complaints *lru.Cache[string, proxy.Reason] // why there was no feed, as it was logged last
 }
 
 var _ proxy.Mode = (*Splitter)(nil)
@@ -92,6 +92,7 @@ func New(o Options, env proxy.Env) (*Splitter, error) {
 		workers: newWorkers(runtime.GOMAXPROCS(0)), feeds: map[string]*feed{}, ports: map[string]*session{}, owners: map[string]*userData{}}
 	s.batches.New = func() any { return newBatch(s.udp) }
 	s.scratch.New = func() any { b := make([]byte, 0, maxBurst+64<<10); return &b }
+	s.complaints, _ = lru.New[string, proxy.Reason](rememberPaths)
 	s.verdicts, _ = lru.New[string, verdict](rememberPaths) // errs on a size below 1 only
 	if o.UDP != "" {
 		var err error
@@ -164,6 +165,9 @@ func (s *Splitter) runFeed(ctx context.Context, f *feed) {
 	f.run(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if f.err == nil {
+		s.complaints.Remove(f.path)
+	}
 	if s.feeds[f.path] != f {
 		return // another has taken its place: what this one has to say is old
 	}
@@ -172,18 +176,22 @@ func (s *Splitter) runFeed(ctx context.Context, f *feed) {
 	case errors.Is(f.err, errStored):
 		s.verdicts.Add(f.path, verdict{f.err, time.Now().Add(rememberStored)})
 	case f.err != nil:
-		s.log.Log(noFeedLevel(f.err), "no feed", zap.String("path", f.path), zap.Error(f.err))
+		s.complain(f.path, f.err)
 		s.verdicts.Add(f.path, verdict{f.err, time.Now().Add(rememberRefused)})
 	}
 }
 
-// noFeedLevel keeps paths that viewers invent out of the log.
-func noFeedLevel(err error) zapcore.Level {
-	switch proxy.Refused(err).Reason {
-	case proxy.NotFound, proxy.NoOrigin:
-		return zap.DebugLevel
+// complain says why a path has no feed. Paths that viewers invent are kept out of the
+// log, and so is what has been said before: a camera that is off is asked for again and
+// again. s.mu is held.
+func (s *Splitter) complain(path string, err error) {
+	level := zap.InfoLevel
+	reason := proxy.Refused(err).Reason
+	if said, _ := s.complaints.Get(path); said == reason || reason == proxy.NotFound || reason == proxy.NoOrigin {
+		level = zap.DebugLevel
 	}
-	return zap.InfoLevel
+	s.complaints.Add(path, reason)
+	s.log.Log(level, "no feed", zap.String("path", path), zap.Error(err))
 }
 
 // lookup is find for a viewer, who may be another edge.

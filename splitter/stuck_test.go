@@ -59,3 +59,29 @@ func TestStuckViewerHoldsLittle(t *testing.T) {
 	f("groups too long to start at", 400)
 	f("no key frame any more", 1<<20)
 }
+
+// One who has stopped reading a slow stream is closed after the lag, though his socket
+// would take all of it for a minute.
+func TestStuckViewerOfASlowStream(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the kernel does not tell here")
+	}
+	const lag = time.Second
+	r := newRig(t, line{lag: lag})
+	if err := r.conn.TCP().SetWriteBuffer(1 << 20); err != nil {
+		t.Fatal(err)
+	}
+	r.cam.picture(true, 8, time.Now())
+	r.play()
+	start, last := time.Now(), time.Time{}
+	proxytest.Eventually(t, 30*time.Second, "closed", func() bool {
+		if time.Since(last) > 200*time.Millisecond { // too little to fill the socket
+			last = time.Now()
+			r.cam.picture(false, 1, last)
+		}
+		return r.view.why() == "too slow"
+	})
+	if took := time.Since(start); took < lag {
+		t.Errorf("closed after %v", took)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"syscall"
 
 	"go.uber.org/zap"
 
@@ -53,6 +54,9 @@ func (c *conn) next() error {
 		c.offend()
 		code, phrase := wire.Code(err)
 		c.answer(&wire.Response{Code: code, Phrase: phrase})
+		return err
+	case errors.Is(err, syscall.ETIMEDOUT):
+		c.fail(err)
 		return err
 	case err != nil:
 		return err
@@ -106,6 +110,10 @@ func (c *conn) offend() { c.s.env.Gate.Offend(c.viewer.Addr.Addr(), proxy.BadReq
 func (c *conn) vet(req *wire.Request) error {
 	if n := len(req.Header.Get("CSeq")); req.Header.Count("CSeq") != 1 || n == 0 || n > maxCSeq || req.Header.Count("Session") > 1 {
 		return c.unreadable(nil)
+	}
+	switch req.Method {
+	case "ANNOUNCE", "RECORD":
+		return &proxy.Refusal{Reason: proxy.ReadOnly}
 	}
 	if !slices.Contains(methods, req.Method) { // gortsplib looks for one it knows anywhere in what it reads
 		return &proxy.Refusal{Reason: proxy.BadMethod}

@@ -20,7 +20,8 @@ import (
 type agentNode struct {
 	log    *zap.Logger
 	admin  *admin.Admin
-	parts  []admin.Named // without the admin door
+	parts  []admin.Named    // without the admin door
+	peers  *cluster.Cluster // nil without
 	notice time.Duration
 }
 
@@ -35,7 +36,7 @@ func newAgentNode(c *agentConfig, log *zap.Logger, level zap.AtomicLevel) (*agen
 		if err != nil {
 			return nil, err
 		}
-		peers = gossip
+		peers, n.peers = gossip, gossip
 		n.parts = append(n.parts, admin.Named{Name: "cluster", Part: gossip})
 	}
 	a, err := passthrough.NewAgent(*c.origin, peers, reg, log)
@@ -53,6 +54,9 @@ func newAgentNode(c *agentConfig, log *zap.Logger, level zap.AtomicLevel) (*agen
 func (n *agentNode) run(ctx context.Context, signals <-chan os.Signal) error {
 	base := context.WithoutCancel(ctx) // parts end in order, not all at once
 	failed := make(chan error, 1)
+	heeding, enough := context.WithCancel(base)
+	defer enough()
+	go heedHangups(heeding, n.peers, n.log)
 	parts := []*running{start(base, "admin", n.admin, failed)}
 	for _, p := range n.parts {
 		parts = append(parts, start(base, p.Name, p.Part, failed))

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -194,6 +195,22 @@ func (h *host) edge(join *host, flags ...string) *process {
 	return h.start(append(args, flags...)...)
 }
 
+// agent starts an agent beside the RTSP server of a host.
+func (h *host) agent(join *host, flags ...string) *process {
+	return h.start(append([]string{"weir", "agent", "-rtsp", h.addr + ":554", "-probe", "rtsp=describe:/live/clock", "-cluster.listen", h.talk + ":7946",
+		"-cluster.name", h.name, "-cluster.key-file", h.lan.key, "-cluster.join", join.talk + ":7946", "-drain.notice", "2s"}, flags...)...)
+}
+
+// origins are the origins as an edge sees them, "10.77.0.1:554 up ready".
+func (h *host) origins() string {
+	var s []string
+	for _, o := range h.view().Origins.Origins {
+		s = append(s, strings.TrimSpace(o.Name+" "+o.State+" "+o.Word))
+	}
+	slices.Sort(s)
+	return strings.Join(s, ", ")
+}
+
 // ask gets a URL and reads the answer.
 func (h *host) ask(url string) (code int, body []byte, err error) {
 	res, err := h.web.Get(url)
@@ -211,7 +228,7 @@ type clusterView struct {
 		Nodes []struct{ Name, Role, State string }
 	}
 	Origins struct {
-		Origins []struct{ Name, State string }
+		Origins []struct{ Name, State, Word string }
 	}
 	Splitter struct {
 		Feeds []feedView

@@ -141,6 +141,9 @@ func (r *running) run(ctx context.Context, p interface{ Run(context.Context) err
 func (n *node) run(ctx context.Context, signals <-chan os.Signal) error {
 	base := context.WithoutCancel(ctx) // parts end in order, not all at once
 	failed := make(chan error, 1)
+	heeding, enough := context.WithCancel(base)
+	defer enough()
+	go heedHangups(heeding, n.peers, n.log)
 	door := start(base, "admin", n.admin, failed)
 	var parts []*running
 	for _, p := range n.parts {

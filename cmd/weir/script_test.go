@@ -114,12 +114,13 @@ func (m *member) watch(ctx context.Context, url string) {
 // sendSignal sends a signal to the background processes of a command: signal TERM
 // weir. (kill knows KILL and INT only.)
 func sendSignal(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 || args[0] != "TERM" {
-		ts.Fatalf("usage: signal TERM command")
+	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP}
+	if neg || len(args) != 2 || signals[args[0]] == 0 {
+		ts.Fatalf("usage: signal TERM|HUP command")
 	}
 	for _, cmd := range ts.BackgroundCmds() {
 		if filepath.Base(cmd.Path) == args[1] {
-			ts.Check(cmd.Process.Signal(syscall.SIGTERM))
+			ts.Check(cmd.Process.Signal(signals[args[0]]))
 		}
 	}
 }
