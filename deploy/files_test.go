@@ -10,10 +10,13 @@ import (
 	"github.com/peterbourgon/ff/v3/ffyaml"
 )
 
-// Every flag that a file here names is one of the edge's, on the command line or
-// in the environment.
+// Every flag that a file here names is one of the edge's or the agent's, on the command
+// line or in the environment.
 func TestFlagsExist(t *testing.T) {
-	help, _ := exec.Command(build(t), "-h").CombinedOutput() // says nothing else
+	weir := build(t)
+	help, _ := exec.Command(weir, "-h").CombinedOutput() // says nothing else
+	agent, _ := exec.Command(weir, "agent", "-h").CombinedOutput()
+	help = append(help, agent...)
 	for _, file := range []string{"Dockerfile", "compose.yaml", "haproxy/haproxy.cfg", "nginx/nginx.conf", "README.md"} {
 		b, err := os.ReadFile(file)
 		if err != nil {
@@ -47,15 +50,26 @@ func TestCompose(t *testing.T) {
 	}
 	f("origin1.image", "bluenviron/mediamtx:1.9.3-ffmpeg")
 	f("origin2.image", "bluenviron/mediamtx:1.9.3-ffmpeg")
-	f("edge.build.dockerfile", "deploy/Dockerfile")
-	f("edge.depends_on", "origin1 origin2")
-	f("edge.command", "-splitter.udp  -passthrough.udp ")
-	f("edge.environment.WEIR_ORIGIN", "rtsp://origin1:8554 rtsp://origin2:8554")
-	f("edge.environment.WEIR_DRAIN_NOTICE", "5s")
-	f("edge.environment.WEIR_DRAIN_TIMEOUT", "1m")
-	f("edge.stop_grace_period", "70s")
-	if got["services.edge.environment.WEIR_ADMIN_TOKEN"] == nil {
-		t.Error("the operators' door is open off loopback, and nothing is asked")
+	for _, edge := range []string{"edge1", "edge2"} {
+		f(edge+".build.dockerfile", "deploy/Dockerfile")
+		f(edge+".hostname", edge)
+		f(edge+".command", "-splitter.udp  -passthrough.udp ")
+		f(edge+".environment.WEIR_CLUSTER_JOIN", "edge1 edge2")
+		f(edge+".environment.WEIR_DRAIN_NOTICE", "5s")
+		f(edge+".environment.WEIR_DRAIN_TIMEOUT", "1m")
+		f(edge+".stop_grace_period", "70s")
+		if got["services."+edge+".environment.WEIR_ADMIN_TOKEN"] == nil {
+			t.Errorf("the operators' door of %s is open off loopback, and nothing is asked", edge)
+		}
+	}
+	for i, agent := range []string{"agent1", "agent2"} {
+		origin := "origin" + string(rune('1'+i))
+		f(agent+".network_mode", "service:"+origin)
+		f(agent+".command", "agent -rtsp 127.0.0.1:8554 -probe rtsp=describe:/live/clock -cluster.name "+origin)
+		f(agent+".environment.WEIR_CLUSTER_KEY_FILE", "/run/cluster.keys")
+	}
+	if key := got["configs.cluster-keys.content"]; len(key) != 1 || len(key[0]) != 44 {
+		t.Errorf("the key of the cluster: %q", key)
 	}
 	mount, _, _ := strings.Cut(got["services.origin1.volumes"][0], ":")
 	origin := map[string][]string{}
