@@ -29,7 +29,7 @@ func TestFlagsExist(t *testing.T) {
 			}
 		}
 		for _, m := range regexp.MustCompile("[\"`( ]-((?:admin|drain|front|splitter|tls|rtsps|https|origin)[.a-z-]*)").FindAllStringSubmatch(string(b), -1) {
-			if !strings.Contains(string(help), "\n  -"+m[1]+" ") {
+			if !regexp.MustCompile(`(?m)^  -` + regexp.QuoteMeta(m[1]) + `\s`).Match(help) {
 				t.Errorf("%s: there is no flag -%s", file, m[1])
 			}
 		}

@@ -55,7 +55,7 @@ func (b *Balancer) candidates(q query) ([]*origin, error) {
 	}
 	f.guess()
 	b.sort(p, q, f.usable)
-	slices.SortStableFunc(f.usable, lastLast)
+	slices.SortStableFunc(f.usable, b.lastLast)
 	all := make([]*origin, 0, len(p.origins))
 	for _, c := range f.usable {
 		all = append(all, c.origin)
@@ -151,12 +151,15 @@ func (f *find) guess() {
 	}
 }
 
-// lastLast puts behind the others who gets sessions last.
-func lastLast(a, b choice) int {
-	switch last := a.word.last(); {
-	case last == b.word.last():
+// lastLast puts behind the others who gets sessions last: also those that were
+// discovered and not reached yet, since that gossip passes does not mean that media does.
+// b.mu is held.
+func (b *Balancer) lastLast(x, y choice) int {
+	last := func(c *choice) bool { return c.word.last() || b.probing && c.found && !c.health.known }
+	switch lx := last(&x); {
+	case lx == last(&y):
 		return 0
-	case last:
+	case lx:
 		return 1
 	}
 	return -1
