@@ -41,6 +41,7 @@ type Balancer struct {
 	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 
 	resumed atomic.Uint64 // bodies that went on with another origin
+	memory  *streamMemory
 
 	discovering sync.Mutex       // held by Discover, before mu
 	finds       map[string]*site // what was discovered, by its URL
@@ -80,6 +81,7 @@ func NewBalancer(o OriginOptions, reg prometheus.Registerer, log *zap.Logger) *B
 		b.replace(s, b.unresolved(s))
 	}
 	b.met = newMetrics(reg, b)
+	b.memory = newStreamMemory(reg)
 	return b
 }
 

@@ -41,10 +41,13 @@ func (b *Balancer) newTransport(o *origin) *http.Transport {
 // answers. After a failed dial the next is asked whatever the method, if the
 // body can still be sent; after anything else only what may be repeated (RFC
 // 9110 §9.2.2). A GET or HEAD also goes on after 500, 502, 503 and 504; the last
-// such answer is given if nobody knows better. The body of a stored file goes on
+// such answer is given if nobody knows better. What one origin has and another
+// has not is looked for (http_missing.go), and a live playlist does not go back
+// when the origin changes (http_better.go). The body of a stored file goes on
 // with another origin if one dies halfway (see resume.go).
 //
-// The request's context is the only deadline.
+// The request's context is the only deadline; where others can be asked for a
+// file of a stream, an origin may be silent for as long as a dial may take.
 func (b *Balancer) RoundTrip(req *http.Request) (*http.Response, error) {
 	body := hold(req.Body)
 	res, err := b.search(req, body)
@@ -58,12 +61,15 @@ func (b *Balancer) search(req *http.Request, body *heldBody) (*http.Response, er
 	if err != nil {
 		return nil, err
 	}
-	t := &trip{b: b, req: req, body: body}
+	t := &trip{b: b, req: req, body: body, stream: b.streamOf(q, req)}
+	origins = t.preferred(origins)
 	for i, o := range origins {
+		t.await(origins[i+1:])
 		res, err := t.ask(o)
 		last := i == len(origins)-1 || req.Context().Err() != nil
 		switch {
 		case err == nil && (last || !worthAnother(req, res)):
+			o, res = t.better(o, res, origins)
 			return t.answered(o, res, b.others(q, o)), nil
 		case err == nil:
 			t.keep(o, res)
@@ -86,15 +92,24 @@ func (b *Balancer) others(q query, o *origin) func() []*origin {
 	}
 }
 
+// A wait is how long an origin may take until its answer's header.
+type wait struct {
+	most time.Duration // 0 for as long as the request's context has
+	may  func() bool   // asked when it is over: may it end? nil for yes
+}
+
 // ask sends one request to one origin. The answer's body holds a place at the
-// origin until it has been read, broken off or closed. patience bounds the wait
-// for the header; 0 is no bound.
-func (b *Balancer) ask(o *origin, out *http.Request, patience time.Duration) (*http.Response, error) {
+// origin until it has been read, broken off or closed.
+func (b *Balancer) ask(o *origin, out *http.Request, w wait) (*http.Response, error) {
 	viewer := out.Context()
 	ctx, cancel := context.WithCancel(viewer)
 	e := &call{cancel: cancel, leave: o.enter()}
-	if patience > 0 {
-		defer time.AfterFunc(patience, e.silence).Stop()
+	if w.most > 0 {
+		defer time.AfterFunc(w.most, func() {
+			if w.may == nil || w.may() {
+				e.silence()
+			}
+		}).Stop()
 	}
 	res, err := o.http.RoundTrip(out.WithContext(ctx))
 	if err != nil {

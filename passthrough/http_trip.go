@@ -29,6 +29,10 @@ type trip struct {
 	req  *http.Request
 	body *heldBody
 
+	stream *stream // nil if its origins are not compared
+	wait   wait    // for the next answer
+
+	asked  []*origin
 	errs   []error
 	spare  *http.Response // the last bad answer, for want of a better one
 	unwell []*origin      // who gave bad answers
@@ -41,11 +45,17 @@ func (t *trip) ask(o *origin) (*http.Response, error) {
 		t.errs = append(t.errs, err)
 		return nil, err
 	}
-	res, err := t.b.ask(o, out, 0)
+	t.asked = append(t.asked, o)
+	t.withoutDelta(o, out)
+	res, err := t.b.ask(o, out, t.wait)
+	if err == nil {
+		err = t.read(o, res)
+	}
 	if err != nil {
 		t.errs = append(t.errs, err)
+		return nil, err
 	}
-	return res, err
+	return res, nil
 }
 
 // keep remembers a bad answer.

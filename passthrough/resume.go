@@ -21,10 +21,15 @@ const (
 	resumeTries    = 3
 	resumeProgress = 1 << 20
 
-	// patience is how long an origin may keep silent in the middle of a stored
-	// file before another is asked to go on. Nothing but trouble makes one pause
-	// there; bodies that wait for new media have no length and are left alone.
-	patience = 10 * time.Second
+	// An origin may keep silent in the middle of a stored file for quietTimes the
+	// longest it was before, from leastQuiet to patience, until another is asked
+	// to go on; each time that was for silence the least is doubled, lest a body
+	// wander about where it is the way to all of them that is at fault. Nothing
+	// but trouble makes one pause there; bodies that wait for new media have no
+	// length and are left alone.
+	leastQuiet = 2 * time.Second
+	quietTimes = 5
+	patience   = 10 * time.Second
 
 	// clockSkew is how much older than its answer a file must be for its date to
 	// be a strong validator (RFC 9110 §8.8.2.2).
@@ -129,11 +134,12 @@ func (p pin) request(req *http.Request, next int64) *http.Request {
 // Silence is trouble only where others, when it is asked, has somebody to go to.
 func resumable(b *Balancer, req *http.Request, o *origin, res *http.Response, others func() []*origin) {
 	p, ok := pinned(req, res)
-	if !ok {
+	src, open := res.Body.(*answerBody)
+	if !ok || !open { // a playlist has been read already
 		return
 	}
 	r := &resumedBody{b: b, req: req, others: others, pin: p, next: p.first, mark: p.first, watched: len(others()) > 0}
-	_ = r.attach(o, res.Body.(*answerBody)) // it cannot be closed yet
+	_ = r.attach(o, src) // it cannot be closed yet
 	res.Body = r
 }
 
@@ -151,7 +157,9 @@ type resumedBody struct {
 	tries int
 	err   error
 	from  *origin
-	watch *time.Timer // nil unless watched
+	watch *time.Timer   // nil unless watched
+	gap   time.Duration // the longest silence that was none too long
+	moves int           // because of silence
 
 	mu     sync.Mutex
 	src    *answerBody
@@ -193,11 +201,22 @@ func (r *resumedBody) Read(p []byte) (int, error) {
 }
 
 func (r *resumedBody) read(p []byte) (int, error) {
-	if r.watch != nil {
-		r.watch.Reset(patience)
-		defer r.watch.Stop()
+	if r.watch == nil {
+		return r.src.Read(p)
 	}
-	return r.src.Read(p)
+	began := time.Now()
+	r.watch.Reset(r.quiet())
+	n, err := r.src.Read(p)
+	r.watch.Stop()
+	if err == nil {
+		r.gap = max(r.gap, time.Since(began))
+	}
+	return n, err
+}
+
+// quiet is how long the origin may be silent.
+func (r *resumedBody) quiet() time.Duration {
+	return min(max(leastQuiet<<min(r.moves, 4), quietTimes*r.gap), patience)
 }
 
 // resume finds somebody to go on after the body broke off. The origin it came
@@ -207,8 +226,14 @@ func (r *resumedBody) resume(cause error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	if r.over() {
+		return http.ErrBodyReadAfterClose
+	}
 	if cause == io.EOF { // an end without having come to the end
 		cause = io.ErrUnexpectedEOF
+	}
+	if errors.Is(cause, errSilent) {
+		r.moves++
 	}
 	r.b.failed(r.from, cause)
 	r.src.Close() //nolint:errcheck // it is broken
@@ -242,7 +267,7 @@ var errOther = errors.New("does not have the rest of the same file")
 
 // reopen asks an origin for the rest.
 func (r *resumedBody) reopen(o *origin) error {
-	res, err := r.b.ask(o, r.b.outgoing(r.pin.request(r.req, r.next), o), patience)
+	res, err := r.b.ask(o, r.b.outgoing(r.pin.request(r.req, r.next), o), wait{most: patience})
 	if err != nil {
 		return err
 	}
@@ -251,6 +276,14 @@ func (r *resumedBody) reopen(o *origin) error {
 	}
 	res.Body.Close() //nolint:errcheck // nobody reads it
 	return errOther
+}
+
+// over reports whether the body was closed: that it breaks off then is nobody's
+// fault.
+func (r *resumedBody) over() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.closed
 }
 
 // Close implements io.Closer.

@@ -263,8 +263,24 @@ func TestSilentOriginIsReplaced(t *testing.T) {
 			}
 		})
 	}
-	f("0123456789", patience, "-origin", "http://a", "-origin", "http://b")
+	f("0123456789", leastQuiet, "-origin", "http://a", "-origin", "http://b")
 	f("01234", time.Minute, "-origin", "http://a") // nobody else: it may come back
+}
+
+func TestQuiet(t *testing.T) {
+	f := func(gap time.Duration, moves int, want time.Duration) {
+		t.Helper()
+		if got := (&resumedBody{gap: gap, moves: moves}).quiet(); got != want {
+			t.Errorf("gap %v, %d moves: quiet = %v, want %v", gap, moves, got, want)
+		}
+	}
+	f(0, 0, leastQuiet)
+	f(300*time.Millisecond, 0, leastQuiet)
+	f(time.Second, 0, 5*time.Second)
+	f(time.Minute, 0, patience)
+	f(time.Second, 1, 5*time.Second)
+	f(0, 2, 8*time.Second)
+	f(0, 1000, patience)
 }
 
 func TestContentRange(t *testing.T) {
@@ -300,4 +316,42 @@ func FuzzContentRange(f *testing.F) {
 			t.Errorf("%q is read as %v, and that as %v", s, e, again)
 		}
 	})
+}
+
+// Whoever closes a body while another reads it does not hurt its origin, and
+// nobody else is asked.
+func TestClosedWhileRead(t *testing.T) {
+	file := content(1 << 20)
+	begun := make(chan struct{})
+	half := &store{file: file, hook: func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Etag", `"v1"`)
+		w.Header().Set("Content-Length", fmt.Sprint(len(file)))
+		_, _ = w.Write(file[:1000])
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}}
+	other := &store{file: file, header: etag(`"v1"`)}
+	b := stores(t, half, other)
+	res, err := b.RoundTrip(newRequest(t, "GET", "/film.mp4", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan error, 1)
+	go func() {
+		_, err := io.ReadFull(res.Body, make([]byte, 1000))
+		close(begun)
+		if err == nil {
+			_, err = res.Body.Read(make([]byte, 1))
+		}
+		read <- err
+	}()
+	<-begun
+	res.Body.Close()
+	if err := <-read; err == nil {
+		t.Error("a closed body goes on")
+	}
+	if failed := charges(b); failed[0] != 0 || other.asked.Load() != 0 {
+		t.Errorf("%v failed, the other was asked %d times, want none", failed, other.asked.Load())
+	}
+	placesAreBack(t, b)
 }

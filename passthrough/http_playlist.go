@@ -1,0 +1,111 @@
+package passthrough
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// mostScanned is how long a playlist may be, in bytes, to be read whole and
+// compared; a day of segments of 6 s is 1 MB. Longer ones pass as they are.
+const mostScanned = 1 << 20
+
+// A scannedBody is a playlist that has been read whole.
+type scannedBody struct {
+	*bytes.Reader
+	scan scan
+}
+
+// Close implements io.Closer.
+func (scannedBody) Close() error { return nil }
+
+// scanOf returns what is known of an answer's playlist, if it is a live one that
+// can be compared.
+func scanOf(res *http.Response) (s scan, ok bool) {
+	body, ok := res.Body.(*scannedBody)
+	if ok {
+		s = body.scan
+	}
+	return s, ok
+}
+
+// read reads an answer whole if it is a playlist that is to be compared. An error
+// is the origin's, and another may be asked.
+func (t *trip) read(o *origin, res *http.Response) error {
+	if t.stream == nil || !t.stream.scanned || !canCompare(res) {
+		return nil
+	}
+	err := readPlaylist(res, t.wait.most > 0)
+	if err != nil {
+		res.Body.Close() //nolint:errcheck // it is broken
+		return t.b.blame(t.req.Context(), o, err)
+	}
+	return nil
+}
+
+// canCompare goes by what is said of an answer. Encoded ones are not decoded, and
+// one that is made for one viewer says nothing of those of others.
+func canCompare(res *http.Response) bool {
+	h := res.Header
+	return res.StatusCode == http.StatusOK && res.ContentLength <= mostScanned && h.Get("Set-Cookie") == "" &&
+		slices.Contains([]string{"", "identity"}, strings.ToLower(h.Get("Content-Encoding"))) &&
+		!strings.Contains(strings.ToLower(h.Get("Cache-Control")), "private")
+}
+
+// readPlaylist makes the body of an answer one that has been read, if it is a
+// media playlist of no more than mostScanned bytes; else it leaves it as it was.
+// If it is watched, silence is an error.
+func readPlaylist(res *http.Response, watched bool) error {
+	src, ok := res.Body.(*answerBody)
+	if !ok {
+		return nil
+	}
+	inner := src.ReadCloser
+	quiet := &watchedReader{Reader: inner}
+	if watched {
+		quiet.call = src.call
+	}
+	r := bufio.NewReaderSize(quiet, 16)
+	head, _ := r.Peek(playlistHead) // an error comes again
+	src.ReadCloser = partRead{r, inner}
+	if !isPlaylistHead(head) {
+		quiet.call = nil
+		return nil
+	}
+	text, err := io.ReadAll(io.LimitReader(src, mostScanned+1))
+	if err != nil {
+		return err
+	}
+	s, ok := scanPlaylist(text)
+	if len(text) > mostScanned || !ok {
+		quiet.call = nil
+		src.ReadCloser = partRead{io.MultiReader(bytes.NewReader(text), r), inner}
+		return nil
+	}
+	src.Close() //nolint:errcheck // it was read to its end
+	res.Body = &scannedBody{bytes.NewReader(text), s}
+	return nil
+}
+
+// A partRead is a body of which something has been read ahead.
+type partRead struct {
+	io.Reader
+	io.Closer
+}
+
+// A watchedReader breaks its call off when a read takes longer than patience.
+type watchedReader struct {
+	io.Reader
+	call *call // nil: nobody watches
+}
+
+func (w *watchedReader) Read(p []byte) (int, error) {
+	if w.call != nil {
+		defer time.AfterFunc(patience, w.call.silence).Stop()
+	}
+	return w.Reader.Read(p)
+}
