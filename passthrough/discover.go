@@ -22,7 +22,12 @@ func (b *Balancer) Discover(found []Found) {
 	defer b.discovering.Unlock()
 	kept := map[*site]bool{}
 	spoken := map[*state]bool{}
+	seen := map[string]bool{}
 	for _, f := range found {
+		if seen[f.URL] { // of two agents beside one origin the first has the word
+			continue
+		}
+		seen[f.URL] = true
 		if o := b.configured(f); o != nil {
 			if !f.Gone {
 				b.hear(o, f, now)

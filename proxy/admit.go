@@ -66,6 +66,7 @@ func (v Viewer) Asking(req *wire.Request) (*Viewer, error) {
 	if err != nil {
 		return nil, &Refusal{Reason: BadRequest, Err: err}
 	}
+	v.Peer = v.Peer && path == v.Path // its mark is for one path
 	v.Path, v.Query = path, query
 	v.Method, v.Target = req.Method, req.URL
 	v.Authorization, v.UserAgent = req.Header.Get("Authorization"), req.Header.Get("User-Agent")
