@@ -27,9 +27,6 @@ type Report struct {
 	Uncounted bool `json:"uncounted,omitempty"` // Sessions is not known on this machine, which is not the same as none
 }
 
-// maxServices is how many services a Report can speak of.
-const maxServices = 32
-
 const reportVersion = 1
 
 // The flags of a report; a later version may have more.

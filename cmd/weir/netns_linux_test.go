@@ -135,7 +135,6 @@ func (h *host) dial(ctx context.Context, network, addr string) (c net.Conn, err 
 type process struct {
 	*host
 	cmd  *exec.Cmd
-	args []string
 	log  *logged
 	done chan struct{}
 }
@@ -144,7 +143,7 @@ type process struct {
 func (h *host) start(args ...string) *process {
 	t := h.lan.t
 	t.Helper()
-	p := &process{host: h, args: args, log: &logged{}, done: make(chan struct{})}
+	p := &process{host: h, log: &logged{}, done: make(chan struct{})}
 	p.cmd = exec.Command("ip", append([]string{"netns", "exec", h.space}, args...)...) // becomes the command
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -181,9 +180,6 @@ func (p *process) signal(s os.Signal) {
 		p.lan.t.Fatal(err)
 	}
 }
-
-// again starts the same command anew.
-func (p *process) again() *process { return p.host.start(p.args...) }
 
 // edge starts an edge of the cluster on a host.
 func (h *host) edge(join *host, flags ...string) *process {
