@@ -19,6 +19,18 @@
 // but for what begins within two to four seconds, and whom they have banned, which is
 // a hint: who offends here too is banned here after half as much.
 //
+// What is sent to a viewer of a stream is what it needs; a download takes what there
+// is, and less when others want some of it. Who has asked for no playlist and no
+// segment, but only for files, by whatever name, is taken to need something only while
+// a request of his is open: Options.Pace, or without one what a playlist declares for
+// the file or else Options.Assume, but never more than a quarter of the limit, so that
+// one who is quick does not fill it; and less if over ten seconds he was sent less, as
+// listeners of a radio are. What he was sent is left out of all sums. So films in one
+// file that need more than is assumed, and streams whose playlists and segments have
+// no names that say so, count for too little: raise Options.Assume, or set a pace.
+// The first playlist or segment that he asks for makes him a viewer of the stream,
+// for whom there must be bandwidth then.
+//
 // Credentials are looked for where a source of them is configured, and any one
 // that is good lets its viewer in; with no source, all are let in. What a source
 // found is a grant.

@@ -74,29 +74,6 @@ func TestLearnedBandwidth(t *testing.T) {
 	ask("/film/high/1.ts", 5500000)
 }
 
-// TestDownloadsAreElastic: what a download that is over took keeps nobody out.
-func TestDownloadsAreElastic(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := gateOf(t, "-admission.bandwidth=10Mbit/s")
-		ticket, err := g.Admit(t.Context(), viewer("http", "/film.mp4", 1))
-		if err != nil {
-			t.Fatal(err)
-		}
-		ticket.Sent(100e6)
-		for range 12 {
-			time.Sleep(time.Second)
-			g.ledger.sample(time.Now())
-		}
-		if s := g.ledger.status(); s.Needed != 80*mbit || s.Sent != 0 {
-			t.Errorf("while it lasts: %+v", s)
-		}
-		ticket.Close()
-		if s := g.ledger.status(); s.Needed != 0 {
-			t.Errorf("when it is over: %+v", s)
-		}
-	})
-}
-
 func TestBandwidthOfClasses(t *testing.T) {
 	g := gateOf(t, "-admission.bandwidth=10Mbit/s", "-admission.class=gold=100,bronze=50")
 	v := viewer("rtsp", "/a", 1)

@@ -34,26 +34,30 @@ type credentials struct {
 	leave, take *proxy.Taken // of each viewer: the Authorization header is left, or taken
 }
 
+// A source knows credentials.
+type source interface {
+	run(ctx context.Context)
+	ready() error // Degraded for one that can answer, but not as it should
+}
+
 // A tokenSource knows tokens of two dots. Its errors here and below are *proxy.Refusal.
 type tokenSource interface {
+	source
 	verify(token string, now time.Time) (*grant, error)
-	run(ctx context.Context)
-	ready() error
 }
 
 // A passwordSource knows names and passwords.
 type passwordSource interface {
+	source
 	basic(ctx context.Context, l login) (*grant, error)
 	digest(v *proxy.Viewer, now time.Time) (*grant, error)
 	challenges(protocol string, now time.Time, addr netip.Addr) []string
-	run(ctx context.Context)
 }
 
 // A hookSource knows somebody who knows.
 type hookSource interface {
+	source
 	ask(ctx context.Context, q question) (*grant, error)
-	run(ctx context.Context)
-	ready() error
 }
 
 // newCredentials reads all files and reports all that is wrong with them. It
@@ -124,19 +128,22 @@ func (c *credentials) run(ctx context.Context) {
 	wg.Wait()
 }
 
-// ready is nil, or says which sources cannot answer now.
+// ready is nil, or says which sources cannot answer now, or not as they should.
 func (c *credentials) ready() error {
 	if c == nil {
 		return nil
 	}
-	var errs [2]error
+	errs := [4]error{c.keys.ready()}
 	if c.jwt != nil {
-		errs[0] = c.jwt.ready()
+		errs[1] = c.jwt.ready()
+	}
+	if c.users != nil {
+		errs[2] = c.users.ready()
 	}
 	if c.hook != nil {
-		errs[1] = c.hook.ready()
+		errs[3] = c.hook.ready()
 	}
-	return errors.Join(errs[:]...)
+	return worst(errs[:]...)
 }
 
 // check finds out who v is, and takes from it what is the gate's, also when it is
@@ -177,23 +184,35 @@ func (c *credentials) examine(ctx context.Context, v *proxy.Viewer, query string
 	if err == nil {
 		err = c.verdict(ctx, v, &s, query, now)
 	}
-	if err != nil && (s.token != "" || s.basic || s.digest) {
-		return blamed(err)
+	if err != nil {
+		return marked(err, s.token != "" || s.basic || s.digest)
 	}
-	return err
+	return nil
 }
 
-// errBadCredentials is wrapped by refusals of those who have shown something that
-// is not good for anything; who has shown nothing has done nothing yet.
-var errBadCredentials = errors.New("bad credentials")
+var (
+	// errBadCredentials is wrapped by refusals of those who have shown something that is
+	// not good for anything.
+	errBadCredentials = errors.New("bad credentials")
+	// errChallenged is wrapped by those of viewers who have shown nothing, as players do
+	// until they are asked, and have done nothing yet.
+	errChallenged = errors.New("asked for credentials")
+)
 
-// blamed marks such a refusal. A nonce that is only too old is nobody's fault.
-func blamed(err error) error {
+// marked marks such refusals. A nonce that is only too old is nobody's fault.
+func marked(err error, shown bool) error {
 	r := *proxy.Refused(err)
-	stale := slices.ContainsFunc(r.Challenges, func(c string) bool { return strings.Contains(c, "stale=true") })
-	if r.Reason == proxy.Unauthorized && !stale {
-		r.Err = fmt.Errorf("%w: %w", errBadCredentials, r.Err)
+	if r.Reason != proxy.Unauthorized {
+		return &r
 	}
+	mark := errBadCredentials
+	if !shown || slices.ContainsFunc(r.Challenges, func(c string) bool { return strings.Contains(c, "stale=true") }) {
+		mark = errChallenged
+	}
+	if r.Err != nil {
+		mark = fmt.Errorf("%w: %w", mark, r.Err)
+	}
+	r.Err = mark
 	return &r
 }
 

@@ -47,6 +47,7 @@ func (f *fakeUsers) digest(v *proxy.Viewer, _ time.Time) (*grant, error) {
 }
 func (f *fakeUsers) challenges(string, time.Time, netip.Addr) []string { return []string{"Digest x"} }
 func (f *fakeUsers) run(ctx context.Context)                           { <-ctx.Done() }
+func (f *fakeUsers) ready() error                                      { return nil }
 
 // A fakeHook is a hookSource that lets bob in and is otherwise of one opinion.
 type fakeHook struct {

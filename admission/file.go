@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"weir/proxy"
 )
 
 // lookEvery is how often files are looked at.
@@ -24,7 +26,10 @@ type file[T any] struct {
 	changed    func() // called after a new reading, unless nil
 	log        *zap.Logger
 
-	now  atomic.Pointer[T]
+	now     atomic.Pointer[T]
+	wrong   atomic.Pointer[error] // with the last reading; nil if it was good
+	missing atomic.Bool
+
 	seen os.FileInfo // as it was read last, nil if missing; this and gone are for the goroutine of watch
 	gone int         // how often in a row it was missing
 }
@@ -73,23 +78,40 @@ func (f *file[T]) watch(ctx context.Context) {
 	}
 }
 
+// ready is Degraded while what is in use is not what is in the file. A nil file is
+// ready.
+func (f *file[T]) ready() error {
+	switch {
+	case f == nil:
+	case f.missing.Load():
+		return proxy.Degraded(fmt.Sprintf("-%s %s is missing, what was read last goes on", f.flag, f.name))
+	case f.wrong.Load() != nil:
+		return proxy.Degraded(fmt.Sprintf("what was read last goes on: %v", *f.wrong.Load()))
+	}
+	return nil
+}
+
 func (f *file[T]) look() {
 	now, err := os.Stat(f.name)
 	if err != nil {
 		if f.gone++; f.gone == patientLooks { // one that is being replaced may be missing for a moment
+			f.missing.Store(true)
 			f.log.Warn("file missing, what was read last goes on", zap.String("file", f.name))
 		}
 		return
 	}
 	f.gone = 0
+	f.missing.Store(false)
 	if same(now, f.seen) {
 		return
 	}
 	f.seen = now
 	if err := f.read(); err != nil {
+		f.wrong.Store(&err)
 		f.log.Warn("file not read, the last one goes on", zap.Error(err))
 		return
 	}
+	f.wrong.Store(nil)
 	f.log.Info("file read", zap.String("file", f.name))
 	if f.changed != nil {
 		f.changed()

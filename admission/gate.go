@@ -105,8 +105,11 @@ func (g *Gate) Run(ctx context.Context) error {
 	}
 }
 
-// Ready implements proxy.Part.
-func (g *Gate) Ready() error { return errors.Join(g.pressure.ready(), g.credentials.ready()) }
+// Ready implements proxy.Part. A hook that failed the last time, and files that
+// cannot be read any more, are Degraded; a hook that is down is for a while more than that.
+func (g *Gate) Ready() error {
+	return worst(g.pressure.ready(), g.lists.ready(), g.credentials.ready())
+}
 
 // Accept implements proxy.Admitter.
 func (g *Gate) Accept(a netip.Addr) (leave func(), err error) {
@@ -164,7 +167,7 @@ func (g *Gate) Admit(_ context.Context, v *proxy.Viewer) (proxy.Ticket, error) {
 		}
 	}
 	id := g.identify(v)
-	p, vague := g.ledger.known(id.key)
+	p, vague := g.ledger.known(&id)
 	if p != nil && !vague {
 		return p, nil
 	}
@@ -206,11 +209,13 @@ func (g *Gate) identify(v *proxy.Viewer) identity {
 		return id
 	}
 	id.key.subject, id.key.addr = v.Subject, id.client
+	k := kindOf(v.Path)
+	id.download = k != playlist && k != segment
 	stream, single := g.streams.of(v.Path)
-	id.key.stream, id.single = stream, single
+	id.key.stream = stream
 	if single { // or a part of a stream that is being watched
 		id.key.stream = g.streams.around(v.Path)
-		if id.single = !g.ledger.watches(id.key); id.single {
+		if !g.ledger.watches(id.key) {
 			id.key.stream = stream
 		}
 	}

@@ -202,6 +202,61 @@ func TestRefusalsAreCounted(t *testing.T) {
 	}
 }
 
+// TestFirstRequestsAreCountedApart: who shows nothing is asked for credentials, as
+// players expect, and has done nothing wrong; nor has who uses a nonce too long.
+func TestFirstRequestsAreCountedApart(t *testing.T) {
+	f := func(v *proxy.Viewer, challenged, unauthorized int, offends bool) {
+		t.Helper()
+		g := gateOf(t, "-admission.keys="+fileOfKeys(t, keysText), "-admission.ban=2")
+		g.credentials.users = &fakeUsers{}
+		for range 3 {
+			asks := *v // anew: a check takes out what is the gate's
+			if err := g.Check(t.Context(), &asks); reason(err) != proxy.Unauthorized && reason(err) != proxy.Banned {
+				t.Errorf("%+v: %v", v, err)
+			}
+		}
+		got := g.Status().(status).Refused
+		if got["challenged"] != uint64(challenged) || got[proxy.Unauthorized] != uint64(unauthorized) {
+			t.Errorf("%+v: %v, want %d challenged, %d unauthorized", v, got, challenged, unauthorized)
+		}
+		if n := counterValue(t, g.refusals.metric, "challenged"); n != float64(challenged) {
+			t.Errorf("%+v: the metric has %v challenged, want %d", v, n, challenged)
+		}
+		if err := g.bans.check(v.Addr.Addr(), time.Now()); (err != nil) != offends {
+			t.Errorf("%+v: %v, want banned: %v", v, err, offends)
+		}
+	}
+	shows := func(protocol, query, authorization string) *proxy.Viewer {
+		v := viewer(protocol, "/a/x.m3u8", 1)
+		v.Query, v.Authorization = query, authorization
+		return v
+	}
+	f(shows("rtsp", "", ""), 3, 0, false)
+	f(shows("http", "z=1&token=", ""), 3, 0, false)
+	f(shows("http", "", "Digest stale"), 3, 0, false)
+	f(shows("http", "token=bad", ""), 0, 2, true)
+	f(shows("rtsp", "", shownBasic("bob", "wrong")), 0, 2, true)
+}
+
+// counterValue is what c has counted with a label.
+func counterValue(t *testing.T, c *prometheus.CounterVec, label string) float64 {
+	t.Helper()
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(c)
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.Metric {
+			if m.Label[0].GetValue() == label {
+				return m.Counter.GetValue()
+			}
+		}
+	}
+	return 0
+}
+
 // TestCertificatesAreCredentials: where certificates are asked for, who comes in
 // without TLS needs something else.
 func TestCertificatesAreCredentials(t *testing.T) {

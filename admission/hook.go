@@ -134,12 +134,17 @@ func (h *hook) run(ctx context.Context) {
 	h.client.CloseIdleConnections()
 }
 
-// ready says since when the hook fails, if viewers are refused for it.
+// ready says since when the hook fails. That is Degraded, unless the hook is down
+// and viewers are refused for it.
 func (h *hook) ready() error {
-	if h == nil || h.open {
+	if h == nil {
 		return nil
 	}
-	return h.health.failing(time.Now())
+	now := time.Now()
+	if err := h.health.failing(now); err != nil && !h.open {
+		return err
+	}
+	return h.health.failed()
 }
 
 // ask is the hook's verdict, the remembered one if that is fresh. Equal questions

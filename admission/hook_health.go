@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"weir/proxy"
 )
 
 const (
@@ -105,12 +108,27 @@ func (h *hookHealth) fails(err error, c netip.Addr, now time.Time) bool {
 	return true
 }
 
-// failing is nil, or says since when.
+// failing is nil while the hook is not down, or says since when.
 func (h *hookHealth) failing(now time.Time) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !h.down() || now.Sub(h.last) >= hookUnready {
 		return nil
 	}
-	return fmt.Errorf("the hook fails since %s", h.since.Format(time.RFC3339))
+	return errors.New(h.fact())
+}
+
+// failed is Degraded from a failure to the next answer, and says since when.
+func (h *hookHealth) failed() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.row == 0 {
+		return nil
+	}
+	return proxy.Degraded(h.fact())
+}
+
+// fact needs mu.
+func (h *hookHealth) fact() string {
+	return fmt.Sprintf("-admission.hook %s fails since %s", h.url, h.since.Format(time.RFC3339))
 }

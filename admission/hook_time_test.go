@@ -150,7 +150,7 @@ func TestHookStumbles(t *testing.T) {
 			if asked := h.asked.Load(); down != (asked == hookFailures) || !down && asked != 20 {
 				t.Errorf("%d clients: hook was asked %d times", clients, asked)
 			}
-			if err := h.ready(); (err != nil) != (down && !open) {
+			if err := h.ready(); unready(err) != (down && !open) {
 				t.Errorf("%d clients, open %v: ready() = %v", clients, open, err)
 			}
 			h.code.Store(403)
@@ -227,11 +227,11 @@ func TestHookFails(t *testing.T) {
 		}
 		h.code.Store(500)
 		ask(4, 4, proxy.NoVerdict)
-		if err := h.ready(); err != nil {
+		if err := h.ready(); unready(err) {
 			t.Errorf("after 4 failures: ready() = %v", err)
 		}
 		ask(100, 5, proxy.NoVerdict)
-		if h.ready() == nil {
+		if !unready(h.ready()) {
 			t.Error("ready after 5 failures")
 		}
 		time.Sleep(hookPause - time.Nanosecond)
@@ -281,11 +281,11 @@ func TestHookReadyAgain(t *testing.T) {
 			_, _ = h.ask(t.Context(), question{Path: fmt.Sprint(i)})
 		}
 		time.Sleep(hookUnready - time.Nanosecond)
-		if h.ready() == nil {
+		if !unready(h.ready()) {
 			t.Error("ready while the hook fails")
 		}
 		time.Sleep(time.Nanosecond)
-		if err := h.ready(); err != nil {
+		if err := h.ready(); unready(err) {
 			t.Errorf("ready() = %v", err)
 		}
 	})

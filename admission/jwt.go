@@ -108,12 +108,16 @@ func (j *jwtSource) run(ctx context.Context) {
 	j.remote.run(ctx)
 }
 
-// ready is nil if there are keys to verify with.
+// ready is nil if there are keys to verify with, and a file that they are from can
+// still be read.
 func (j *jwtSource) ready() error {
-	if j == nil || j.keys() != nil {
+	switch {
+	case j == nil:
 		return nil
+	case j.keys() == nil:
+		return j.remote.why()
 	}
-	return j.remote.why()
+	return j.file.ready()
 }
 
 // keys are nil as long as they have not been fetched.

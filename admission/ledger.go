@@ -49,15 +49,15 @@ func newLedger(o *Options, begin func(netip.Addr) error) *ledger {
 	return l
 }
 
-// known is the place of a viewer over HTTP who is in; nil for none. It is vague if
-// what it needs is only assumed.
-func (l *ledger) known(k webKey) (p *place, vague bool) {
-	if k == (webKey{}) {
+// known is the place of a viewer over HTTP who is in, for what is asked now; nil for
+// none. It is vague if what it needs is only assumed.
+func (l *ledger) known(id *identity) (p *place, vague bool) {
+	if id.key == (webKey{}) {
 		return nil, false
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if p = l.web[k]; p == nil {
+	if p = l.web[id.key]; p == nil || p.download && !id.download {
 		return nil, false
 	}
 	l.wake(p)
@@ -87,6 +87,9 @@ func (l *ledger) admit(id identity, now time.Time) (*place, error) {
 	web := id.key != (webKey{})
 	if web {
 		if p := l.web[id.key]; p != nil {
+			if err := l.watch(p, &id); err != nil {
+				return nil, err
+			}
 			l.wake(p)
 			return p, nil
 		}
@@ -139,7 +142,7 @@ func (l *ledger) room(id *identity) error {
 	if id.key == (webKey{}) {
 		return l.bandwidth(id.class, 0, 0) // it is going to be declared
 	}
-	return l.bandwidth(id.class, 0, l.guess(id.stream, id.rate))
+	return l.bandwidth(id.class, 0, l.aside(id))
 }
 
 // over reports whether one more than n is too many; a limit of zero is none.
@@ -148,7 +151,7 @@ func over(n, limit int) bool { return limit > 0 && n >= limit }
 // bandwidth needs mu. It says whether what a viewer needs may change. Nothing
 // fits any more where all is in use, though the viewer's need is not known.
 func (l *ledger) bandwidth(class string, was, will proxy.BitRate) error {
-	limit := proxy.BitRate(l.o.Classes.share(class, int64(l.o.Bandwidth)))
+	limit := l.limitOf(class)
 	if limit == 0 {
 		return nil
 	}
@@ -157,6 +160,11 @@ func (l *ledger) bandwidth(class string, was, will proxy.BitRate) error {
 		return noRoom(proxy.NoBandwidth, "bandwidth is used up")
 	}
 	return nil
+}
+
+// limitOf is the bandwidth that a class may fill; 0 for no limit.
+func (l *ledger) limitOf(class string) proxy.BitRate {
+	return proxy.BitRate(l.o.Classes.share(class, int64(l.o.Bandwidth)))
 }
 
 // watching needs mu: how many watch a stream.
@@ -182,9 +190,9 @@ func (l *ledger) guess(stream string, rate proxy.BitRate) proxy.BitRate {
 // enter needs mu. What it keeps of a request is copied: it would keep all of it.
 func (l *ledger) enter(id identity) *place {
 	id.stream, id.subject = strings.Clone(id.stream), strings.Clone(id.subject)
-	p := &place{ledger: l, identity: id, vague: id.rate == 0, index: len(l.places)}
+	p := &place{ledger: l, identity: id, vague: id.rate == 0 && !id.download, index: len(l.places)}
 	if id.key != (webKey{}) {
-		p.need = l.guess(id.stream, id.rate)
+		p.need = l.aside(&id)
 	}
 	l.places = append(l.places, p)
 	l.need += p.need

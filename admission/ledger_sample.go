@@ -19,9 +19,11 @@ func (l *ledger) sample(now time.Time) {
 	var bytes int64
 	for _, p := range l.places {
 		n := p.sent.Swap(0)
-		if !p.single { // a download takes what there is, and less when others want it
-			bytes += n
+		if p.download {
+			l.sampleDownload(p, n)
+			continue
 		}
+		bytes += n
 		if p.meter.add(n, p.key != (webKey{})) {
 			l.measured(p, p.meter.rate())
 		}

@@ -7,8 +7,13 @@ import "time"
 
 // wake notes a request of a viewer who is in.
 func (l *ledger) wake(p *place) {
-	if p.open++; p.open == 1 {
-		p.unlink()
+	if p.open++; p.open > 1 {
+		return
+	}
+	p.unlink()
+	if p.download {
+		l.set(p, l.aside(&p.identity))
+		l.changed()
 	}
 }
 
@@ -32,9 +37,10 @@ func (l *ledger) rest(p *place) {
 		l.remove(p)
 		return
 	}
-	if p.single { // it is over, or paused: the next one may be slower
+	if p.download { // it is over: the next one may be slower
 		l.set(p, 0)
 		p.meter = meter{}
+		l.changed()
 	}
 	p.seen = time.Now()
 	p.prev, p.next = &l.idle, l.idle.next

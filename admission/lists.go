@@ -71,6 +71,20 @@ func (l *lists) run(ctx context.Context) {
 	}
 }
 
+// ready tells of files that cannot be read any more.
+func (l *lists) ready() error {
+	if l == nil {
+		return nil
+	}
+	var errs []error
+	for _, list := range []list{l.allow, l.deny} {
+		for _, f := range list.files {
+			errs = append(errs, f.ready())
+		}
+	}
+	return worst(errs...)
+}
+
 // len is how many prefixes allow and deny have now.
 func (l *lists) len() (allow, deny int) {
 	if l == nil {

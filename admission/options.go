@@ -21,7 +21,8 @@ type Options struct {
 	Rate, ClientRate float64
 	// Bandwidth is what all viewers together may need.
 	Bandwidth proxy.BitRate
-	// Assume is what somebody is taken to need of whom nothing is known yet.
+	// Assume is what somebody is taken to need of whom nothing is known yet, and of
+	// downloads for as long as they last; these at most a quarter of Bandwidth.
 	Assume proxy.BitRate // default 2Mbit/s
 	// Classes give the share of Viewers and Bandwidth, in percent, that each class may
 	// fill: "gold=100,silver=85". Who has none of them is in the lowest; credentials that
@@ -86,7 +87,7 @@ func Flags(fs *flag.FlagSet) *Options {
 	fs.Float64Var(&o.ClientRate, "admission.client-rate", 0, "how many viewers may begin in a second from one address (one /64 of IPv6); 0 for no limit")
 	fs.Var(&o.Bandwidth, "admission.bandwidth", "`rate` that all viewers together may need, as 8Gbit/s; more than the network has makes all of them stutter; 0 for no limit")
 	o.Assume = 2e6
-	fs.Var(&o.Assume, "admission.assume", "`rate` that a viewer counts with -admission.bandwidth for whose stream says nothing and was not measured yet, for ten seconds; too little lets in too many at once")
+	fs.Var(&o.Assume, "admission.assume", "`rate` that a viewer counts with -admission.bandwidth for whose stream says nothing and was not measured yet, for ten seconds, and at most for a download without -admission.pace, while it lasts; too little lets in too many at once")
 	fs.Var(&o.Classes, "admission.class", "`classes` of viewers and the share of -admission.viewers, .per-stream and .bandwidth that each may fill, in percent, rounded up, as gold=100,silver=85,bronze=70; credentials name the class, who has none or one that is not here is in the lowest, the latter with a warning in the log")
 	fs.DurationVar(&o.Window, "admission.window", 30*time.Second, "how long a viewer over HTTP counts after its last request; less than two segments counts one viewer twice, much keeps places of those who have gone")
 	fs.IntVar(&o.Connections, "admission.connections", 0, "how many connections there may be at once, those of other edges of the cluster with them; 0 for no limit")

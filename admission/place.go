@@ -30,10 +30,12 @@ type place struct {
 
 // An identity is what a viewer is counted by.
 type identity struct {
-	single bool       // over HTTP: a download of one file
-	key    webKey     // over HTTP; zero over RTSP
-	client netip.Addr // as client makes it
-	stream string
+	// download says that over HTTP no playlist and no segment was asked for yet, only
+	// files; in a place, the ledger's mutex guards it and rate.
+	download bool
+	key      webKey     // over HTTP; zero over RTSP
+	client   netip.Addr // as client makes it
+	stream   string
 	subject,
 	class string
 	max  int           // places that the subject may have by its credentials; 0 for no limit

@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -14,8 +15,12 @@ type refusals struct {
 	metric *prometheus.CounterVec
 
 	mu sync.Mutex
-	by map[proxy.Reason]uint64
+	by map[proxy.Reason]uint64 // challenged among them
 }
+
+// challenged is what Unauthorized is counted as for those who are only asked for
+// credentials. Viewers are told no such reason.
+const challenged proxy.Reason = "challenged"
 
 // counted counts err, if it is one, and returns it.
 func (g *Gate) counted(err error) error {
@@ -23,17 +28,21 @@ func (g *Gate) counted(err error) error {
 		return nil
 	}
 	r := proxy.Refused(err)
-	g.refusals.metric.WithLabelValues(string(r.Reason)).Inc()
+	reason := r.Reason
+	if errors.Is(err, errChallenged) {
+		reason = challenged
+	}
+	g.refusals.metric.WithLabelValues(string(reason)).Inc()
 	g.refusals.mu.Lock()
 	defer g.refusals.mu.Unlock()
-	g.refusals.by[r.Reason]++
+	g.refusals.by[reason]++
 	return r
 }
 
 func (g *Gate) register(reg prometheus.Registerer) {
 	g.refusals.by = map[proxy.Reason]uint64{}
 	g.refusals.metric = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "weir_admission_refused_total", Help: "Viewers, requests and connections refused by the gate."}, []string{"reason"})
+		Name: "weir_admission_refused_total", Help: "Viewers, requests and connections refused by the gate; challenged are those without credentials, as most players come first."}, []string{"reason"})
 	gauge := func(name, help string, f func(*ledger) float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
 			g.ledger.mu.Lock()

@@ -44,6 +44,9 @@ func (u *users) run(ctx context.Context) {
 	}
 }
 
+// ready tells of a file that cannot be read any more.
+func (u *users) ready() error { return u.file.ready() }
+
 // basic verifies a name and a password, which may wait for others. What a wrong
 // password costs says nothing of whether its name is there: see strangers. Errors
 // are *proxy.Refusal: Unauthorized, or TooFast if there are too many to verify.

@@ -34,10 +34,13 @@ type Class struct {
 func (c *Classes) Set(s string) error {
 	var all Classes
 	for pair := range strings.SplitSeq(s, ",") {
-		name, share, _ := strings.Cut(strings.TrimSpace(pair), "=")
-		n, err := strconv.Atoi(share)
-		if err != nil || name == "" || n < 1 || n > 100 {
+		name, share, ok := strings.Cut(strings.TrimSpace(pair), "=")
+		if !ok || name == "" {
 			return fmt.Errorf("%q is not a class like gold=100", pair)
+		}
+		n, err := strconv.Atoi(share)
+		if err != nil || n < 1 || n > 100 {
+			return fmt.Errorf("%q: the share of a class must be a number from 1 to 100, as in gold=100", pair)
 		}
 		if slices.ContainsFunc(all, func(x Class) bool { return x.Name == name }) {
 			return fmt.Errorf("class %s is there twice", name)

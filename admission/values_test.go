@@ -7,6 +7,23 @@ import (
 	"testing"
 )
 
+// TestClassMistakes: what is wrong is said.
+func TestClassMistakes(t *testing.T) {
+	f := func(s, want string) {
+		t.Helper()
+		if err := new(Classes).Set(s); errorText(err) != want {
+			t.Errorf("%q: %v, want %s", s, err, want)
+		}
+	}
+	f("gold=100,silver=1", "")
+	for _, share := range []string{"200", "101", "0", "-1", "x", "", "99999999999999999999"} {
+		f("gold="+share, `"gold=`+share+`": the share of a class must be a number from 1 to 100, as in gold=100`)
+	}
+	f("=5", `"=5" is not a class like gold=100`)
+	f("gold", `"gold" is not a class like gold=100`)
+	f("gold=1,gold=2", "class gold is there twice")
+}
+
 func TestClasses(t *testing.T) {
 	f := func(in, want string) {
 		t.Helper()

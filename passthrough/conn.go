@@ -35,8 +35,8 @@ type conn struct {
 	rc       *proxy.RTSPConn
 	log      *zap.Logger
 	in       *wire.Reader
-	leg      *leg          // to the origin; nil before the first request; of serve's goroutine
-	slots    chan struct{} // a token for each request not yet answered
+	leg      atomic.Pointer[leg] // to the origin; nil before the first request; of serve's goroutine, and of one that moves
+	slots    chan struct{}       // a token for each request not yet answered
 	work     sync.WaitGroup
 	gone     atomic.Bool  // the viewer's end is closed; sessions over UDP may live on
 	frames   []byte       // scratch of serve's goroutine
@@ -82,10 +82,7 @@ func (c *conn) serve(ctx context.Context) {
 	}
 	c.gone.Store(true)
 	c.rc.Close()
-	if c.leg != nil {
-		c.leg.outlive()
-		c.leg.close()
-	}
+	c.leave()
 	c.hangUp("the viewer has gone")
 	c.work.Wait()
 }
@@ -194,7 +191,7 @@ func (c *conn) forward(ctx context.Context, ex *exchange) error {
 			return &proxy.Refusal{Reason: proxy.NoSession}
 		}
 		ex.session.heard()
-		ex.leg = ex.session.leg
+		ex.leg = ex.session.leg()
 		if ex.req.Method == "SETUP" { // another stream's track in this session would be one the gate was not asked about
 			if path, _, err := proxy.RequestTarget(ex.req); err != nil || !ex.leg.urls.owns(path) {
 				return &proxy.Refusal{Reason: proxy.NotFound, Err: err}
@@ -209,10 +206,11 @@ func (c *conn) forward(ctx context.Context, ex *exchange) error {
 	if err != nil {
 		return &proxy.Refusal{Reason: proxy.BadRequest, Err: err}
 	}
-	if c.leg != nil && !c.leg.urls.owns(path) || c.leg == nil && path != c.rc.Viewer.Path {
+	l := c.leg.Load()
+	if l != nil && !l.urls.owns(path) || l == nil && path != c.rc.Viewer.Path {
 		return errMoved
 	}
-	if ex.leg = c.leg; ex.leg != nil && ex.leg.busy() {
+	if ex.leg = l; l != nil && l.busy() {
 		return ex.leg.forward(ctx, ex)
 	}
 	return c.open(ctx, ex)

@@ -98,14 +98,16 @@ func (c *conn) reply(res *wire.Response) {
 
 // frame passes interleaved data on: receiver reports, or a back channel.
 func (c *conn) frame(f *wire.Frame) {
-	if c.leg == nil {
+	l := c.leg.Load()
+	if l == nil {
 		return
 	}
-	rt := c.leg.routes.Load()
+	rt := l.routes.Load()
 	if to := rt.up[f.Channel]; to >= 0 && rt.down[to].t.s.playing.Load() {
 		c.frames = append(c.frames[:0], '$', byte(to), byte(len(f.Payload)>>8), byte(len(f.Payload)))
 		c.frames = append(c.frames, f.Payload...)
-		c.leg.write(c.frames)
+		rt.down[to].back(c.frames[4:])
+		l.write(c.frames)
 	}
 }
 

@@ -15,12 +15,12 @@ import (
 const moveEvery = 5 * time.Second
 
 // bind opens the ports of a track whose viewer wants UDP.
-func (t *track) bind(client [2]int) error {
+func (t *track) bind(l *leg, client [2]int) error {
 	local, _ := t.conn.rc.LocalAddr().(*net.TCPAddr)
 	if local == nil {
 		local = &net.TCPAddr{}
 	}
-	pair, err := t.leg.r.ports.listen(local)
+	pair, err := l.r.ports.listen(local)
 	if err != nil {
 		return err
 	}
@@ -29,9 +29,9 @@ func (t *track) bind(client [2]int) error {
 		t.lanes[kind] = udp.NewLane(c)
 		t.to[kind] = newLatch(t.conn.rc.RemoteAddr(), client[kind])
 	}
-	t.leg.mu.Lock()
-	t.talks = t.leg.sdp != nil && t.leg.sdp.BackChannel()
-	t.leg.mu.Unlock()
+	l.mu.Lock()
+	t.talks = l.sdp != nil && l.sdp.BackChannel()
+	l.mu.Unlock()
 	return nil
 }
 
@@ -58,8 +58,10 @@ func (t *track) hear(c *net.UDPConn, kind byte) {
 		if !t.s.playing.Load() || kind == 1 && !isRTCP(pkt) || kind == 0 && (!t.talks || n < 12) {
 			continue
 		}
-		b[0], b[1], b[2], b[3] = '$', byte(t.channels[kind]), byte(n>>8), byte(n)
-		t.leg.write(b[:4+n])
+		w := t.way.Load()
+		b[0], b[1], b[2], b[3] = '$', byte(w.channels[kind]), byte(n>>8), byte(n)
+		w.seam.back(kind, pkt)
+		w.leg.write(b[:4+n])
 	}
 }
 

@@ -21,17 +21,19 @@ const (
 
 // An exchange is a request on its way to an origin and back.
 type exchange struct {
-	conn    *conn         // who is to be answered; nil: nobody, it is our own
-	req     *wire.Request // as the viewer sent it
-	session *session      // that it names; nil for none
-	leg     *leg          // that it goes by
-	setup   *setup        // of a SETUP
-	offer   string        // its Transport
-	cseq    string        // ours, by which the origin's answer is known
-	again   bool          // sent once more, with credentials
-	paused  bool          // by a PAUSE that the origin may yet refuse
-	done    chan outcome  // who waits for the answer; nil: nobody does
-	answer  []byte        // for the viewer, once there is one; conn.mu
+	conn    *conn                // who is to be answered; nil: nobody, it is our own
+	req     *wire.Request        // as the viewer sent it
+	session *session             // that it names; nil for none
+	leg     *leg                 // that it goes by
+	setup   *setup               // of a SETUP
+	offer   string               // its Transport
+	cseq    string               // ours, by which the origin's answer is known
+	again   bool                 // sent once more, with credentials
+	paused  bool                 // by a PAUSE that the origin may yet refuse
+	origin  string               // the session's id at the origin, where session is not there yet
+	heed    func(*wire.Response) // is told of the answer by the leg's goroutine; nil: nobody
+	done    chan outcome         // who waits for the answer; nil: nobody does
+	answer  []byte               // for the viewer, once there is one; conn.mu
 }
 
 // An outcome is what became of an exchange.
@@ -52,13 +54,14 @@ func (c *conn) open(ctx context.Context, ex *exchange) error {
 		if err := c.reach(ctx, ex, want, target); err != nil {
 			return err
 		}
-		res, err := c.leg.ask(ctx, ex)
+		l := ex.leg
+		res, err := l.ask(ctx, ex)
 		switch {
 		case err == nil && !redirected(res):
-			for _, l := range suspects { // where another answers, it was not the request
-				l.link.Fail(l.cause())
+			for _, s := range suspects { // where another answers, it was not the request
+				s.link.Fail(s.cause())
 			}
-			return c.leg.answered(ex, res)
+			return l.answered(ex, res)
 		case err == nil:
 			if redirects++; redirects > maxRedirects {
 				return &proxy.Refusal{Reason: proxy.OriginBad, Err: errors.New("too many redirects")}
@@ -67,17 +70,17 @@ func (c *conn) open(ctx context.Context, ex *exchange) error {
 				return err
 			}
 			want.Origin, want.Avoid = target.Host, nil
-		case ctx.Err() != nil || !c.leg.cut() || tries == maxTries:
+		case ctx.Err() != nil || !l.cut() || tries == maxTries:
 			return err
 		default:
 			tries++
-			c.log.Debug("next origin", zap.String("origin", c.leg.link.Origin), zap.Error(err))
-			if !c.leg.spoke() {
-				suspects = append(suspects, c.leg)
-				want.Avoid = append(want.Avoid, c.leg.link.Origin)
+			c.log.Debug("next origin", zap.String("origin", l.link.Origin), zap.Error(err))
+			if !l.spoke() {
+				suspects = append(suspects, l)
+				want.Avoid = append(want.Avoid, l.link.Origin)
 			}
 		}
-		c.leg.close()
+		l.close()
 		ex.dropSetup()
 	}
 }
@@ -98,20 +101,21 @@ func redirected(res *wire.Response) bool {
 // reach makes sure that there is a leg. That it was there does not say that it
 // still is: origins close what has been idle, or was not let in.
 func (c *conn) reach(ctx context.Context, ex *exchange, want proxy.Want, target *url.URL) error {
-	if c.leg != nil && !c.leg.over() {
-		ex.leg = c.leg
+	if l := c.leg.Load(); l != nil && !l.over() {
+		ex.leg = l
 		return nil
 	}
 	l, err := c.dial(ctx, ex.req.URL, want, target)
 	switch {
 	case err != nil && len(want.Avoid) > 0 && proxy.Refused(err).Err == nil: // nobody was left to be dialled
-		return c.leg.cause() // the last one that was there says why
+		return c.leg.Load().cause() // the last one that was there says why
 	case err != nil && target != nil: // and to nobody who is not known
 		return &proxy.Refusal{Reason: proxy.OriginBad, Err: fmt.Errorf("redirected to %s: %w", target.Host, err)}
 	case err != nil:
 		return err
 	}
-	c.leg, ex.leg = l, l
+	c.leg.Store(l)
+	ex.leg = l
 	return nil
 }
 
@@ -121,6 +125,11 @@ func (l *leg) ask(ctx context.Context, ex *exchange) (*wire.Response, error) {
 	if err := l.forward(ctx, ex); err != nil {
 		return nil, err
 	}
+	return ex.wait(ctx)
+}
+
+// wait waits for the answer to a request that has been sent with done.
+func (ex *exchange) wait(ctx context.Context) (*wire.Response, error) {
 	select {
 	case o := <-ex.done:
 		return o.res, o.err
@@ -130,14 +139,29 @@ func (l *leg) ask(ctx context.Context, ex *exchange) (*wire.Response, error) {
 }
 
 // forward sends a viewer's request. The answer comes by answered, from the leg's
-// goroutine, unless somebody waits for it.
+// goroutine, unless somebody waits for it. While the leg's sessions move to
+// another origin it waits, too.
 func (l *leg) forward(ctx context.Context, ex *exchange) error {
-	if ex.req.Method == "SETUP" {
-		if err := l.prepare(ctx, ex); err != nil {
+	for {
+		next, waits := l.park(ex)
+		switch {
+		case waits:
+			return nil
+		case next != nil:
+			ex.leg = next
+			return next.forward(ctx, ex)
+		case ex.req.Method == "SETUP":
+			if err := l.prepare(ctx, ex); err != nil {
+				return err
+			}
+		}
+		err := l.send(ex)
+		if err == nil || !l.departs() || ex.done != nil {
 			return err
 		}
+		ex.dropSetup() // the origin has gone meanwhile
+		ex.offer = ""
 	}
-	return l.send(ex)
 }
 
 // answered passes an origin's answer on to the viewer, changed as he must see it,
@@ -163,8 +187,11 @@ func (l *leg) answered(ex *exchange, res *wire.Response) error {
 	case res.Code != 200:
 	case ex.req.Method == "DESCRIBE":
 		l.described(res)
+		l.mu.Lock()
+		l.asks = keepRequest(ex.req)
+		l.mu.Unlock()
 	case ex.session != nil:
-		ex.session.did(ex.req.Method, ex.req.URL)
+		ex.session.did(l, ex.req, res)
 	}
 	ex.conn.answer(ex, l.forViewer(ex, res, out))
 	return nil
@@ -173,7 +200,11 @@ func (l *leg) answered(ex *exchange, res *wire.Response) error {
 // forViewer is an origin's answer as the viewer may see it.
 func (l *leg) forViewer(ex *exchange, res *wire.Response, f responseChange) *wire.Response {
 	f.cseq, f.urls, f.credentials = ex.req.Header.Get("CSeq"), l.urls, l.own
-	return &wire.Response{Code: res.Code, Phrase: res.Phrase, Header: headerForViewer(res.Header, f), Body: l.body(res)}
+	h := headerForViewer(res.Header, f)
+	if ex.session != nil && ex.session.seams != nil {
+		edit(h, "RTP-Info", ex.session.renumbered)
+	}
+	return &wire.Response{Code: res.Code, Phrase: res.Phrase, Header: h, Body: l.body(res)}
 }
 
 // headerForViewer is an origin's header as the viewer may see it. A session that

@@ -32,6 +32,8 @@ type gatherer struct {
 	found bool                  // something can be read, were it the end
 	told  bool                  // ready has said so
 	full  bool                  // the last read found so much that there may well be more
+
+	nudged atomic.Bool // whoever reads is to come back at once
 }
 
 func newGatherer(c net.Conn, beat time.Duration, began time.Time) *gatherer {
@@ -61,7 +63,7 @@ func (g *gatherer) ready() error {
 		return nil
 	}
 	g.found = false
-	for n := 0; !g.found && g.media.Load() && n < idleBeats; n++ {
+	for n := 0; !g.found && g.media.Load() && !g.nudged.Load() && n < idleBeats; n++ {
 		g.wakeAt(lowWater)
 		if !g.full {
 			time.Sleep(g.beat - time.Since(g.began)%g.beat)
@@ -79,6 +81,18 @@ func (g *gatherer) ready() error {
 	}
 	g.told = true
 	return nil
+}
+
+// nudge has who reads come back, with an error that says that time is over; calm
+// lets him read again.
+func (g *gatherer) nudge() {
+	g.nudged.Store(true)
+	g.c.SetReadDeadline(time.Unix(1, 0)) //nolint:errcheck // closed: the next read says it
+}
+
+func (g *gatherer) calm() {
+	g.nudged.Store(false)
+	g.c.SetReadDeadline(time.Time{}) //nolint:errcheck // likewise
 }
 
 // peek finds out whether there is something to be read; it is called again when

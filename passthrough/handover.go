@@ -1,72 +1,227 @@
 package passthrough
 
 import (
-	"math/rand/v2"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
 	"slices"
 	"time"
+
+	"weir/proxy"
+	"weir/proxy/wire"
 )
 
-// A leaving is what a link is told when its origin drains: to go elsewhere, when its
-// turn comes. The balancer's lock guards it.
-type leaving struct {
-	path string
-	due  time.Time     // zero: the origin does not drain
-	tell chan struct{} // closed when it is time
+const (
+	// quietEvery is how often legs are looked at for origins that have gone silent.
+	quietEvery = 200 * time.Millisecond
+	// quietLimit is how long an origin that plays may send nothing at least before
+	// another is looked for, and quietShare for how many of the usual gaps; a first
+	// packet may take quietFirst.
+	quietLimit = time.Second
+	quietShare = 5
+	quietFirst = 5 * time.Second
+	quietKnown = 8 // how many gaps say what is usual
+	// steady is how long an origin must have played for its silence to be believed at
+	// once: where all are silent, sessions would go round.
+	steady = 2 * time.Second
+	// seekAgain is how long a leg for which no other origin was found stays where it
+	// is before another look; each time twice as long, up to seekRarely.
+	seekAgain  = time.Second
+	seekRarely = time.Minute
+)
+
+// Why sessions are to leave an origin that is still there.
+var (
+	errQuiet    = errors.New("the origin has gone silent")
+	errRedirect = errors.New("the origin asks its viewers to leave")
+	errEnded    = errors.New("the origin says that the stream has ended")
+	errBusy     = errors.New("the origin is not available any more")
+	errDrains   = errors.New("the origin drains")
+)
+
+// A wish is to leave an origin that is still there: another one is found first.
+// It belongs to the goroutine of the leg.
+type wish struct {
+	why   error
+	found chan *move // of who looks; nil: nobody does
+	next  time.Time  // no other look before
+	wait  time.Duration
+	since time.Time   // the first media
+	gaps  int         // so far
+	usual int64       // the longest lately, ns
+	byes  []heldBye   // what was kept from viewers
+	held  []heldReply // likewise
 }
 
-// joins notes a link, and returns what tells it to leave.
-func (b *Balancer) joins(o *origin, c *linkConn, path string) <-chan struct{} {
-	l := &leaving{path: path, tell: make(chan struct{})}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if o.links == nil {
-		o.links = map[*linkConn]*leaving{}
+// A heldBye is an RTCP packet that says that a track has ended: viewers believe
+// it.
+type heldBye struct {
+	to  *route
+	pkt []byte
+}
+
+// A heldReply is an answer that another origin may give better.
+type heldReply struct {
+	ex  *exchange
+	res *wire.Response
+}
+
+// woken reports whether a read has ended only because somebody wants to be heard.
+func woken(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+
+// turn is called when the leg's goroutine was woken up, or wants to leave. It
+// returns the move that is to be made, nil to go on reading.
+func (l *leg) turn(ctx, life context.Context) *move {
+	l.gather.calm()
+	w, now := &l.wish, time.Now()
+	select {
+	case m := <-w.found:
+		w.found = nil
+		if m.err == nil && m.holds() && (m.cause != errQuiet || l.silent(now)) {
+			return m
+		}
+		l.resign(m)
+		return nil
+	default:
 	}
-	o.links[c] = l
-	return l.tell
-}
-
-// parts is the opposite of joins.
-func (b *Balancer) parts(o *origin, c *linkConn) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(o.links, c)
-}
-
-// handOver tells links of origins that drain to leave, each in its turn within
-// -origin.handover, and as long as there is somewhere to go. It is called about once a
-// second.
-func (b *Balancer) handOver(now time.Time) {
-	if b.opts.Handover <= 0 {
-		return
+	if w.why == nil && l.sentAway() && !now.Before(w.next) {
+		w.why = errDrains
 	}
-	all := b.all()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, o := range all {
-		for c, l := range o.links {
-			switch {
-			case !o.word.draining:
-				l.due = time.Time{}
-			case l.due.IsZero():
-				l.due = now.Add(rand.N(b.opts.Handover))
-			case !now.Before(l.due) && b.elsewhere(l.path, o.name):
-				close(l.tell)
-				delete(o.links, c)
-			}
+	if w.found != nil || w.why == nil && !l.silent(now) {
+		return nil
+	}
+	w.why = cmp.Or(w.why, errQuiet)
+	if now.Before(w.next) || l.fixed() != "" {
+		l.patient.Store(now.Add(seekRarely).UnixNano())
+		l.resign(nil)
+		return nil
+	}
+	w.found = make(chan *move, 1)
+	m := l.newMove()
+	if m.cause = w.why; m.cause == errQuiet {
+		m.rest = w.rest(l.heard.Load())
+	}
+	l.conn.work.Go(func() { l.scout(ctx, life, m, w.found) })
+	return nil
+}
+
+// fixed is why the sessions cannot leave, "" if they can.
+func (l *leg) fixed() string {
+	l.mu.Lock()
+	why, stored := l.stays(), l.sdp != nil && l.sdp.Stored()
+	l.mu.Unlock()
+	for _, s := range l.list() {
+		if why == "" {
+			why = s.fixed(stored)
 		}
 	}
+	return why
 }
 
-// Others reports whether a live path has an origin that is up besides one, by its name.
-func (b *Balancer) Others(path, than string) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.elsewhere(path, than)
+// scout looks for another origin while the present one is read on.
+func (l *leg) scout(ctx, life context.Context, m *move, found chan<- *move) {
+	ctx, cancel := context.WithTimeout(ctx, moveLimit)
+	defer cancel()
+	m.err = m.find(ctx, life)
+	found <- m
+	l.gather.nudge()
 }
 
-// elsewhere is Others with the lock held.
-func (b *Balancer) elsewhere(path, than string) bool {
-	p := b.pool(false, path)
-	return p != nil && slices.ContainsFunc(p.origins, func(o *origin) bool { return o.name != than && o.usable() && !o.full(time.Now()) })
+// resign goes on with the origin that there is: what was kept from viewers they
+// get.
+func (l *leg) resign(m *move) {
+	w := &l.wish
+	if m != nil {
+		if m.err == nil {
+			m.drop()
+		}
+		w.wait = min(max(seekAgain, 2*w.wait), seekRarely)
+		w.next = time.Now().Add(w.wait)
+		l.patient.Store(w.next.UnixNano())
+	}
+	for _, b := range w.byes {
+		l.single(b.to, b.pkt)
+	}
+	for _, h := range w.held {
+		if err := l.answered(h.ex, h.res); err != nil {
+			h.ex.conn.refuse(h.ex, proxy.Refused(err))
+		}
+	}
+	if len(w.byes) > 0 {
+		l.settle(l.routes.Load(), nil)
+	}
+	w.byes, w.held, w.why = nil, nil, nil
+}
+
+// quit takes leave of an origin that is still there.
+func (l *leg) quit(m *move) {
+	if !errors.Is(m.cause, errQuiet) {
+		for _, s := range l.list() {
+			l.tell("TEARDOWN", s)
+		}
+	}
+	l.fail(m.cause)
+}
+
+// release gives back the requests whose answers were kept, when the leg is over:
+// they move, too, or fail.
+func (l *leg) release() {
+	for _, h := range l.wish.held {
+		if _, waits := l.park(h.ex); !waits {
+			l.give(h.ex, outcome{err: l.cause()})
+		}
+	}
+	l.wish.held, l.wish.byes = nil, nil
+}
+
+// wants has the leg look for another origin.
+func (l *leg) wants(why error) {
+	l.wish.why = why
+	l.gather.nudge()
+}
+
+// tries reports whether another origin may be looked for.
+func (l *leg) tries() bool {
+	return !time.Now().Before(l.wish.next) && l.busy() && l.fixed() == ""
+}
+
+// holds reports whether the sessions that a move has set up are still those that
+// there are.
+func (m *move) holds() bool {
+	all := m.old.list()
+	if len(all) != len(m.stand) {
+		return false
+	}
+	for _, st := range m.stand {
+		if !slices.Contains(all, st.s) || len(st.tracks) != st.s.count() {
+			return false
+		}
+	}
+	return true
+}
+
+// keeps takes an answer from which an origin seems about to go: the next may
+// answer better.
+func (l *leg) keeps(ex *exchange, res *wire.Response) bool {
+	alive := ex.req.Method == "OPTIONS" || ex.req.Method == "GET_PARAMETER" || ex.req.Method == "SET_PARAMETER" && len(ex.req.Body) == 0
+	if res.Code != 503 || ex.session == nil || !alive || !l.tries() {
+		return false
+	}
+	if ex.conn != nil {
+		l.wish.held = append(l.wish.held, heldReply{ex, res})
+	}
+	l.wants(fmt.Errorf("%w: %s answered 503", errBusy, ex.req.Method))
+	return true
+}
+
+// ends takes what says that a track has ended, if another origin may go on with it.
+func (l *leg) ends(to *route, pkt []byte) bool {
+	if len(l.wish.byes) > maxTracks || !l.tries() {
+		return false
+	}
+	l.wish.byes = append(l.wish.byes, heldBye{to, slices.Clone(pkt)})
+	l.wants(errEnded)
+	return true
 }

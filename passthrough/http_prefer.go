@@ -21,10 +21,12 @@ type stream struct {
 // streamOf returns nil for what is no part of a stream or has one origin only,
 // and for requests that mean a certain one.
 func (b *Balancer) streamOf(q query, req *http.Request) *stream {
-	if q.stick == "" || q.origin != "" || req.Method != http.MethodGet && req.Method != http.MethodHead {
+	if !b.opts.Failover.Has("http") || q.stick == "" || q.origin != "" || req.Method != http.MethodGet && req.Method != http.MethodHead {
 		return nil
 	}
+	b.mu.Lock()
 	p := b.pool(true, q.path)
+	b.mu.Unlock()
 	if p == nil || b.size(p) < 2 {
 		return nil
 	}

@@ -40,13 +40,18 @@ type leg struct {
 
 	request string // the URL it was made for, as the viewer wrote it
 	creds   auth.Client
-	own     bool // credentials are the edge's, not the viewer's
+	own     bool               // credentials are the edge's, not the viewer's
+	abort   context.CancelFunc // ends a move
 	gather  *gatherer
 	in      *inbox // nil while there is nothing to read
 	routes  atomic.Pointer[routes]
 	done    chan struct{} // closed when read has returned
+	heard   atomic.Int64  // the last media, or the PLAY that it is waited for since, Unix ns; 0: none is
+	usual   atomic.Int64  // how long it takes until there is more, ns; 0: not known
+	patient atomic.Int64  // until when it is not found silent, Unix ns
+	wish    wish
 
-	mu       sync.Mutex // taken before Relay.mu and session.mu
+	mu       sync.Mutex // taken before Relay.mu and session.mu, and before that of the leg to which sessions move
 	cseq     int
 	pending  []*exchange // sent and not answered, in order
 	patience *time.Timer // runs while there are any
@@ -58,13 +63,12 @@ type leg struct {
 	sdp      *sdp.Session        // nil: not known
 	quiet    chan struct{}       // not nil: by us it is over; closed when nothing is pending
 	err      error               // why it is over
+	kept                         // for a move
 }
 
 // dial connects to an origin. target, if there is one, is the URL to ask for
 // there in place of the upstream's.
 func (c *conn) dial(ctx context.Context, request string, want proxy.Want, target *url.URL) (*leg, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.r.opt.Timeout)
-	defer cancel()
 	link, nc, err := c.connect(ctx, want)
 	if err != nil {
 		return nil, proxy.Refused(err)
@@ -73,23 +77,37 @@ func (c *conn) dial(ctx context.Context, request string, want proxy.Want, target
 	if target != nil {
 		u.Path, u.RawPath, u.RawQuery = target.Path, target.RawPath, target.RawQuery
 	}
-	l := &leg{r: c.r, conn: c, link: link, nc: nc, urls: newURLs(request, c.rc.Viewer.Path, &u), request: request,
+	l := c.newLeg(link, nc, request, &u)
+	if old := c.leg.Load(); old != nil {
+		l.inherit(old)
+	}
+	c.begin(ctx, l)
+	return l, nil
+}
+
+// newLeg makes a leg of a connection to an origin that is asked for u.
+func (c *conn) newLeg(link *proxy.Link, nc net.Conn, request string, u *url.URL) *leg {
+	l := &leg{r: c.r, conn: c, link: link, nc: nc, urls: newURLs(request, c.rc.Viewer.Path, u), request: request,
 		log: c.log.With(zap.String("origin", link.Origin)), gather: newGatherer(nc, c.r.opt.Beat, c.r.began), done: make(chan struct{}),
-		sessions: map[string]*session{}}
+		sessions: map[string]*session{}, kept: kept{wake: make(chan struct{}, 1)}}
 	if user := link.URL.User; user != nil {
 		l.creds.User = user.Username()
 		l.creds.Password, _ = user.Password()
 		l.own = true
 	}
-	if c.leg != nil {
-		l.inherit(c.leg)
-	}
 	l.routes.Store(newRoutes())
+	return l
+}
+
+// begin has a leg read; life is the connection's, and that of legs to which its
+// sessions move.
+func (c *conn) begin(life context.Context, l *leg) {
+	ctx, abort := context.WithCancel(life)
+	l.abort = abort
 	l.patience = time.AfterFunc(time.Hour, l.late)
 	l.patience.Stop()
 	l.idle = time.AfterFunc(defaultTimeout, l.rest)
-	c.work.Go(l.read)
-	return l, nil
+	c.work.Go(func() { l.read(ctx, life) })
 }
 
 // inherit takes over what was learnt of the stream by the leg before, if that was
@@ -100,12 +118,14 @@ func (l *leg) inherit(old *leg) {
 	}
 	old.mu.Lock()
 	defer old.mu.Unlock()
-	l.urls, l.request, l.sdp = old.urls, old.request, old.sdp
+	l.urls, l.request, l.sdp, l.asks = old.urls, old.request, old.sdp, old.asks
 }
 
 // connect goes as far as TLS, where there is any; who fails there makes room for
 // the next.
 func (c *conn) connect(ctx context.Context, want proxy.Want) (link *proxy.Link, nc net.Conn, err error) {
+	ctx, cancel := context.WithTimeout(ctx, c.r.opt.Timeout)
+	defer cancel()
 	var failed error
 	for range maxTries {
 		if link, err = c.r.env.Upstream.DialRTSP(ctx, want); err != nil {
@@ -139,14 +159,16 @@ func (l *leg) send(ex *exchange) error {
 	if err != nil {
 		return &proxy.Refusal{Reason: proxy.BadRequest, Err: err}
 	}
-	if ex.session != nil {
-		ex.paused = ex.session.does(ex.req.Method)
-	}
 	l.mu.Lock()
 	if l.err != nil {
 		l.mu.Unlock()
 		return l.err
 	}
+	if ex.session != nil {
+		ex.paused = ex.session.does(ex.req.Method)
+		ex.req = ex.session.goesOn(ex.req)
+	}
+	l.meets(ex.req)
 	l.cseq++
 	ex.cseq = strconv.Itoa(l.cseq)
 	if l.pending = append(l.pending, ex); len(l.pending) == 1 {
@@ -162,7 +184,7 @@ func (l *leg) send(ex *exchange) error {
 // foreign are the fields that are nothing to the origin unless the relay says
 // what they mean there.
 func (l *leg) foreign(ex *exchange) (names []string) {
-	if ex.session == nil {
+	if ex.session == nil && ex.origin == "" {
 		names = append(names, "Session")
 	}
 	if ex.offer == "" {
@@ -175,8 +197,8 @@ func (l *leg) foreign(ex *exchange) (names []string) {
 func (l *leg) change(ex *exchange, target string) requestChange {
 	c := requestChange{cseq: ex.cseq, via: l.r.id, credentials: l.own, urls: l.urls,
 		authorization: l.creds.Authorization(ex.req.Method, target)}
-	if ex.session != nil {
-		c.session = ex.session.origin
+	if c.session = ex.origin; c.session == "" && ex.session != nil {
+		c.session = ex.session.at.Load().origin
 	}
 	c.transport = ex.offer
 	return c
@@ -204,7 +226,10 @@ func (l *leg) tell(method string, s *session) {
 func (l *leg) asked(req *wire.Request) {
 	switch {
 	case req.Method == "REDIRECT": // it wants to drain; viewers would not understand
-		l.log.Info("origin asks its viewers to leave")
+		l.log.Debug("origin asks its viewers to leave")
+		if l.tries() {
+			l.wants(errRedirect)
+		}
 	case l.conn.ask(l, req):
 		return
 	}
@@ -216,7 +241,7 @@ func (l *leg) asked(req *wire.Request) {
 func (l *leg) reply(res *wire.Response, cseq string) {
 	f := requestChange{cseq: cseq, via: l.r.id, urls: l.urls}
 	if s := l.only(res.Header.Get("Session")); s != nil {
-		f.session = s.origin
+		f.session = s.at.Load().origin
 	}
 	out := &wire.Response{Code: res.Code, Phrase: res.Phrase, Header: requestHeader(res.Header, f), Body: res.Body}
 	l.write(out.Append(nil))

@@ -31,8 +31,9 @@ func (l *leg) late() {
 	l.fail(&proxy.Refusal{Reason: proxy.OriginSlow, RetryAfter: retryAfter, Err: errors.New("no answer")})
 }
 
-// fail ends the leg; only the first cause counts. Whoever waits is told, and a
-// viewer who had sessions here is let go, so that he knows.
+// fail ends the leg; only the first cause counts. Its sessions move to another
+// origin; if they cannot, whoever waits is told, and the viewer is let go, so that
+// he knows.
 func (l *leg) fail(err error) {
 	l.mu.Lock()
 	if l.err != nil {
@@ -42,19 +43,32 @@ func (l *leg) fail(err error) {
 	l.err = cause(err)
 	waiting, sessions, answers := l.pending, len(l.sessions), l.answers
 	l.pending = nil
+	stays, settled := "", []*exchange(nil)
+	if err != errClosed && sessions > 0 {
+		stays = l.stays()
+		l.moving = stays == ""
+	}
+	blamed := waiting
+	if l.moving {
+		waiting, settled = l.keep(waiting)
+	}
 	l.patience.Stop()
 	l.idle.Stop()
 	l.mu.Unlock()
 	l.nc.Close()
-	if err != errClosed && len(waiting)+sessions > 0 { // else it has only closed what was idle
+	if err != errClosed && len(blamed)+sessions > 0 { // else it has only closed what was idle
 		l.log.Debug("origin's connection ends", zap.Int("answers", answers), zap.Error(err))
-		l.blame(err, waiting)
+		l.blame(err, blamed)
+	}
+	for _, ex := range settled {
+		l.give(ex, outcome{res: &wire.Response{Code: 200, Phrase: "OK"}})
 	}
 	for _, ex := range waiting {
 		l.give(ex, outcome{err: l.err})
 	}
-	if sessions > 0 {
-		l.conn.hangUp("the origin's connection has ended")
+	if stays != "" {
+		l.strand(&stay{reason: stays})
+	} else if sessions > 0 && !l.departs() {
 		l.endSessions("the origin's connection has ended")
 	}
 }
@@ -63,7 +77,10 @@ func (l *leg) fail(err error) {
 // on its way, that may have been what the origin could not bear, and he shall not
 // take it from others by asking so thrice; see open for what is made of it.
 func (l *leg) blame(err error, waiting []*exchange) {
-	slow := proxy.Refused(cause(err)).Reason == proxy.OriginSlow
+	if errors.Is(err, errRedirect) || errors.Is(err, errEnded) || errors.Is(err, errBusy) {
+		return // it has said so itself
+	}
+	slow := proxy.Refused(cause(err)).Reason == proxy.OriginSlow || errors.Is(err, errQuiet)
 	if slow || !slices.ContainsFunc(waiting, func(ex *exchange) bool { return ex.conn != nil }) {
 		l.link.Fail(err)
 	}
@@ -133,6 +150,34 @@ func (l *leg) list() []*session {
 func (l *leg) endSessions(reason string) {
 	for _, s := range l.list() {
 		s.end(reason)
+	}
+}
+
+// forget takes out a session that has ended. A leg that has only been moving its
+// sessions is over without any.
+func (l *leg) forget(s *session, origin string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.sessions[origin] == s {
+		delete(l.sessions, origin)
+	}
+	l.routes.Store(l.routes.Load().without(s))
+	if l.moving && len(l.sessions) == 0 {
+		l.abort()
+	}
+}
+
+// leave ends, when the viewer's connection has ended, what is left at origins. A
+// leg whose sessions have moved meanwhile makes room for the next.
+func (c *conn) leave() {
+	for l := c.leg.Load(); l != nil; {
+		l.outlive()
+		l.close()
+		next := c.leg.Load()
+		if next == l {
+			return
+		}
+		l = next
 	}
 }
 

@@ -2,6 +2,8 @@ package passthrough
 
 import (
 	"bufio"
+	"context"
+	"io"
 	"slices"
 
 	"go.uber.org/zap"
@@ -10,14 +12,32 @@ import (
 	"weir/proxy/wire"
 )
 
-// read serves the origin's side until it ends.
-func (l *leg) read() {
+// read serves the origin's side until it ends, and then brings the sessions that
+// are left to another origin: what knows of their media is this goroutine's.
+func (l *leg) read(ctx, life context.Context) {
 	defer close(l.done)
-	defer l.shut()
+	defer l.abort()
+	m, err := l.serve(ctx, life)
+	if m != nil {
+		l.quit(m)
+	}
+	l.fail(err)
+	l.release()
+	l.shut()
+	l.move(ctx, life, m)
+}
+
+// serve reads until the connection ends, or the sessions are to leave it: then
+// there is a move that has found another.
+func (l *leg) serve(ctx, life context.Context) (*move, error) {
 	for {
-		if err := l.next(); err != nil {
-			l.fail(err)
-			return
+		err := l.next()
+		if woken(err) {
+			if m := l.turn(ctx, life); m != nil {
+				return m, m.cause
+			}
+		} else if err != nil {
+			return nil, err
 		}
 	}
 }
@@ -35,7 +55,9 @@ func (l *leg) next() error {
 		return l.media()
 	}
 	m, err := l.in.msgs.Next()
-	if err != nil {
+	if woken(err) { // what has been read of it is lost
+		return io.ErrUnexpectedEOF
+	} else if err != nil {
 		return err
 	}
 	switch m := m.(type) {
@@ -120,6 +142,7 @@ func (l *leg) response(res *wire.Response) {
 		}
 	case res.Code == 401 && l.own: // it is the edge that was not let in
 		l.give(ex, outcome{err: &proxy.Refusal{Reason: proxy.OriginRefused}})
+	case l.keeps(ex, res):
 	default:
 		l.give(ex, outcome{res: res})
 	}
@@ -127,6 +150,9 @@ func (l *leg) response(res *wire.Response) {
 
 // give brings an outcome to whoever waits for it.
 func (l *leg) give(ex *exchange, o outcome) {
+	if ex.heed != nil && o.err == nil {
+		ex.heed(o.res)
+	}
 	switch {
 	case ex.done != nil:
 		ex.done <- o

@@ -2,7 +2,9 @@ package passthrough
 
 import (
 	"slices"
+	"time"
 
+	"weir/proxy/rtp"
 	"weir/proxy/udp"
 )
 
@@ -19,6 +21,8 @@ type route struct {
 	t       *track // nil: nowhere
 	channel byte   // the viewer's, over TCP
 	kind    byte   // 0 RTP, 1 RTCP
+	fast    bool   // nothing but the channel changes
+	seam    *seam  // nil: packets are numbered as the origin does
 }
 
 func newRoutes() *routes {
@@ -32,9 +36,11 @@ func newRoutes() *routes {
 func (r *routes) with(t *track) *routes {
 	next := *r
 	next.tracks = append(slices.Clone(r.tracks), t)
+	w := t.way.Load()
 	for kind := range 2 {
-		from := byte(t.channels[kind])
-		next.down[from] = route{t: t, channel: byte(t.viewer[kind]), kind: byte(kind)}
+		from := byte(w.channels[kind])
+		next.down[from] = route{t: t, channel: byte(t.viewer[kind]), kind: byte(kind), seam: w.seam,
+			fast: t.pair == nil && kind == 0 && w.seam == nil}
 		if t.pair == nil {
 			next.up[byte(t.viewer[kind])] = int16(from)
 		}
@@ -67,18 +73,17 @@ func (l *leg) media() error {
 			break
 		}
 		to := &rt.down[buf[at+1]]
-		if to.t != nil && to.t.pair == nil {
+		if to.fast {
 			buf[at+1] = to.channel
 			to.t.s.batch += end - at
+			to.t.tail = at + 4
 		} else {
-			l.conn.write(buf[start:at])
-			start = end
-			to.send(buf[at+4 : end])
+			start = l.deliver(to, buf, start, at, end)
 		}
 		at = end
 	}
 	l.conn.write(buf[start:at])
-	l.settle(rt)
+	l.settle(rt, buf)
 	if at == 0 {
 		return l.wholeFrame()
 	}
@@ -99,21 +104,93 @@ func (l *leg) wholeFrame() error {
 // handOn hands on one frame that does not stand in the read buffer.
 func (l *leg) handOn(channel byte, payload []byte) {
 	rt := l.routes.Load()
-	to := &rt.down[channel]
-	if to.t != nil && to.t.pair == nil {
-		b := []byte{'$', to.channel, byte(len(payload) >> 8), byte(len(payload))}
-		l.conn.write(append(b, payload...))
-		to.t.s.batch += 4 + len(payload)
-	} else {
-		to.send(payload)
-	}
-	l.settle(rt)
+	b := append([]byte{'$', channel, byte(len(payload) >> 8), byte(len(payload))}, payload...)
+	l.conn.write(b[l.deliver(&rt.down[channel], b, 0, 0, len(b)):])
+	l.settle(rt, b)
 }
 
+// deliver takes the frame at buf[at:end], where more than its channel is to be
+// changed, or which does not go to the viewer's connection. What stands from start
+// to at has not been written; it returns where what is to be written begins then.
+func (l *leg) deliver(to *route, buf []byte, start, at, end int) int {
+	pkt := buf[at+4 : end]
+	ahead, n := to.pass(l, pkt)
+	if n > 0 && to.kind == 0 {
+		to.t.tail = at + 4
+	}
+	if n == len(pkt) && len(ahead) == 0 && to.t != nil && to.t.pair == nil {
+		buf[at+1] = to.channel
+		to.t.s.batch += end - at
+		return start
+	}
+	l.conn.write(buf[start:at])
+	for _, b := range append(ahead, pkt[:n]) {
+		if len(b) > 0 {
+			l.single(to, b)
+		}
+	}
+	return end
+}
+
+// single sends one packet.
+func (l *leg) single(to *route, pkt []byte) {
+	if to.t.pair != nil {
+		to.send(pkt)
+		return
+	}
+	l.conn.write(append([]byte{'$', to.channel, byte(len(pkt) >> 8), byte(len(pkt))}, pkt...))
+	to.t.s.batch += 4 + len(pkt)
+}
+
+// pass changes a packet as the viewer is to have it: the first n bytes of it, and
+// others ahead of it.
+func (to *route) pass(l *leg, pkt []byte) (ahead [][]byte, n int) {
+	switch {
+	case to.t == nil:
+		return nil, 0
+	case to.kind == 1:
+		return nil, to.reports(l, pkt)
+	case to.seam == nil:
+		return nil, len(pkt)
+	}
+	ahead, ok := to.seam.pass(pkt, time.Now())
+	if !ok {
+		return nil, 0
+	}
+	return ahead, len(pkt)
+}
+
+// reports changes an RTCP packet as the viewer is to have it: the first n bytes.
+func (to *route) reports(l *leg, pkt []byte) (n int) {
+	if to.seam != nil {
+		if !to.seam.reports(pkt) {
+			return 0
+		}
+	} else if _, ntp, ts, ok := rtp.Report(pkt); ok {
+		to.t.reported = ref{true, rtp.FromNTP(ntp), ts}
+	}
+	if rtp.HasBye(pkt) && l.ends(to, pkt) {
+		return rtp.CutBye(pkt)
+	}
+	return len(pkt)
+}
+
+// back changes what the viewer says of a route's track as its origin is to hear it.
+func (to *route) back(pkt []byte) { to.seam.back(to.kind, pkt) }
+
 // settle sends the datagrams that have been gathered, and counts what has left.
-func (l *leg) settle(rt *routes) {
+func (l *leg) settle(rt *routes, buf []byte) {
+	var now time.Time
+	heard := false
 	for _, t := range rt.tracks {
 		s := t.s
+		if t.tail > 0 {
+			if now.IsZero() {
+				now = time.Now()
+			}
+			t.look(buf, now)
+			heard = true
+		}
 		if t.pair != nil {
 			l.r.met.lost.Add(uint64(t.lanes[0].Send() + t.lanes[1].Send()))
 		}
@@ -127,19 +204,19 @@ func (l *leg) settle(rt *routes) {
 			s.batch = 0
 		}
 	}
+	if heard {
+		l.hears(now)
+	}
 }
 
-// send gathers a datagram for a viewer over UDP. What has no route is dropped.
+// send gathers a datagram for a viewer over UDP.
 func (to *route) send(pkt []byte) {
-	if to.t == nil {
-		return
-	}
 	addr := to.t.to[to.kind].addr.Load()
 	if addr == nil { // nowhere to send to yet
 		return
 	}
 	if len(pkt) > udp.MaxPayload {
-		to.t.leg.r.met.tooLong.Add(1) // sent in pieces, for what that is worth
+		to.t.conn.r.met.tooLong.Add(1) // sent in pieces, for what that is worth
 	}
 	to.t.lanes[to.kind].Add(pkt, addr)
 	to.t.s.batch += len(pkt)

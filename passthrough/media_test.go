@@ -201,8 +201,10 @@ func TestMediaEnd(t *testing.T) {
 // TestRoutes: routes that are handed out do not change.
 func TestRoutes(t *testing.T) {
 	s, other := &session{}, &session{}
-	a := &track{s: s, channels: [2]int{0, 1}, viewer: [2]int{4, 5}}
-	b := &track{s: other, channels: [2]int{2, 3}, viewer: [2]int{6, 7}}
+	a := &track{s: s, viewer: [2]int{4, 5}}
+	a.way.Store(&way{channels: [2]int{0, 1}})
+	b := &track{s: other, viewer: [2]int{6, 7}}
+	b.way.Store(&way{channels: [2]int{2, 3}})
 	none := newRoutes()
 	one := none.with(a)
 	two := one.with(b)

@@ -41,6 +41,8 @@ type OriginOptions struct {
 	// Handover is the time within which the live sessions of an origin that drains are
 	// handed over to others. 0 leaves them where they are.
 	Handover time.Duration // default 10s
+	// Failover says for what an origin that dies is replaced under its viewers.
+	Failover Failover // default live,vod,http
 	// Host is which Host HTTP origins are asked for: origin, or preserve for
 	// what the viewer asked for.
 	Host string // default origin
@@ -70,6 +72,7 @@ func OriginFlags(fs *flag.FlagSet) *OriginOptions {
 	fs.DurationVar(&o.SlowStart, "origin.slow-start", 30*time.Second, "how long an origin that has come back takes to get its full share; 0 gives it at once, too little drowns one that is still warming up")
 	fs.DurationVar(&o.Resolve, "origin.resolve", 30*time.Second, "time between two look-ups of the origins' names; 0 looks them up at the start only, too much finds new addresses late")
 	fs.DurationVar(&o.Handover, "origin.handover", 10*time.Second, "within what time the live sessions of an origin whose agent says that it drains are handed over to other origins; too little is a herd, too much keeps an operator waiting; 0 leaves them where they are")
+	FailoverFlag(fs, &o.Failover)
 	fs.StringVar(&o.Host, "origin.host", "origin", "`origin|preserve`: which Host an HTTP origin is asked for, its own or the one that the viewer asked for (origins with virtual hosts want their own)")
 	return o
 }

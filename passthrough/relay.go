@@ -38,6 +38,8 @@ type Options struct {
 	// he is closed. Too little cuts viewers on bad lines, too much keeps those
 	// who have gone silently, and their places at the origin.
 	Lag time.Duration // default 30s
+	// Failover says which sessions go on with another origin when theirs dies.
+	Failover Failover // default live,vod,http
 }
 
 // Flags declares the relay's flags; it is the mode's proxy.Register.
@@ -47,7 +49,10 @@ func Flags(fs *flag.FlagSet) proxy.Build {
 	fs.DurationVar(&o.Timeout, "passthrough.timeout", 10*time.Second, "how long an origin may take for each answer; little refuses slow origins, much keeps viewers of a dead one waiting")
 	fs.DurationVar(&o.Beat, "passthrough.beat", 40*time.Millisecond, "how often media that has come is handed on over TCP; 0 hands on each packet as it comes, at several times the CPU; much comes late and in lumps")
 	fs.DurationVar(&o.Lag, "passthrough.lag", 30*time.Second, "how long a viewer may take nothing of what is there for him before he is closed; little cuts viewers on bad lines, much keeps those who have gone silently")
-	return func(env proxy.Env) (proxy.Mode, error) { return New(*o, env) }
+	return func(env proxy.Env) (proxy.Mode, error) {
+		o.Failover = failoverOf(fs) // an origin's flag, which the way to the origins heeds, too
+		return New(*o, env)
+	}
 }
 
 // Validate reports all mistakes at once, each with its flag.
@@ -93,6 +98,7 @@ type Relay struct {
 	id      string           // in Via
 	began   time.Time
 	inboxes sync.Pool // of *inbox
+	queue   queue     // of moves
 
 	mu       sync.Mutex
 	sessions map[string]*session // by the id that the viewer knows
@@ -111,6 +117,7 @@ func New(o Options, env proxy.Env) (*Relay, error) {
 	r := &Relay{opt: o, env: env, log: env.Log.Named("relay"), id: "weir-" + strings.ToLower(rand.Text()[:10]),
 		began: time.Now(), sessions: map[string]*session{}, conns: map[*conn]struct{}{}, idle: make(chan struct{})}
 	r.inboxes.New = newInbox
+	r.queue.lanes = map[string]*lane{}
 	r.forward = forward.New(forward.Options{Upstream: env.Upstream, ID: r.id, Lag: o.Lag, Log: r.log})
 	if lo, hi, _ := o.ports(); hi > 0 {
 		r.ports = newPorts(lo, hi)
@@ -127,6 +134,8 @@ const lookEvery = time.Second
 func (r *Relay) Run(ctx context.Context) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
+	quiet := time.NewTicker(quietEvery)
+	defer quiet.Stop()
 	var looks sync.WaitGroup
 	defer looks.Wait()
 	for {
@@ -137,9 +146,23 @@ func (r *Relay) Run(ctx context.Context) error {
 					looks.Go(func() { s.look(now); s.looked.Store(false) })
 				}
 			}
+		case now := <-quiet.C:
+			r.listen(now)
 		case <-ctx.Done():
 			r.stop()
 			return nil
+		}
+	}
+}
+
+// listen looks for origins that have gone silent.
+func (r *Relay) listen(now time.Time) {
+	r.mu.Lock()
+	conns := slices.Collect(maps.Keys(r.conns))
+	r.mu.Unlock()
+	for _, c := range conns {
+		if l := c.leg.Load(); l != nil {
+			l.listen(now)
 		}
 	}
 }

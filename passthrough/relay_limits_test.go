@@ -108,7 +108,7 @@ func TestLegRests(t *testing.T) {
 		e.relay.mu.Lock()
 		defer e.relay.mu.Unlock()
 		for c := range e.relay.conns {
-			all = append(all, c.leg)
+			all = append(all, c.leg.Load())
 		}
 		return all
 	}

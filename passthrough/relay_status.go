@@ -13,18 +13,23 @@ type relayMetrics struct {
 	refused       *prometheus.CounterVec
 	sent          atomic.Uint64 // bytes of media
 	lost, tooLong atomic.Uint64 // datagrams
+	moves, ends   atomic.Uint64 // of legs' sessions, when their origin was gone
+	stays         *prometheus.CounterVec
 }
 
 func newRelayMetrics(reg prometheus.Registerer, r *Relay) *relayMetrics {
 	m := &relayMetrics{refused: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weir_passthrough_refused_total",
-		Help: "RTSP requests refused by the relay."}, []string{"reason"})}
+		Help: "RTSP requests refused by the relay."}, []string{"reason"}),
+		stays: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weir_passthrough_moves_failed_total",
+			Help: "Times that sessions ended with their origin."}, []string{"reason"})}
 	counter := func(name, help string, of func() uint64) prometheus.Collector {
 		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(of()) })
 	}
 	gauge := func(name, help string, of func() int) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(of()) })
 	}
-	reg.MustRegister(m.refused,
+	reg.MustRegister(m.refused, m.stays,
+		counter("weir_passthrough_moves_total", "Times that sessions went on with another origin.", m.moves.Load),
 		counter("weir_passthrough_sent_bytes_total", "Bytes of RTSP media to viewers.", m.sent.Load),
 		counter("weir_passthrough_udp_lost_total", "Datagrams that a socket did not take.", m.lost.Load),
 		counter("weir_passthrough_udp_too_long_total", "Packets too long for one datagram on an Ethernet, sent in pieces.", m.tooLong.Load),
@@ -33,10 +38,18 @@ func newRelayMetrics(reg prometheus.Registerer, r *Relay) *relayMetrics {
 	return m
 }
 
+// stayed counts sessions that ended with their origin.
+func (m *relayMetrics) stayed(reason string) {
+	m.ends.Add(1)
+	m.stays.WithLabelValues(reason).Inc()
+}
+
 // RelayStatus is what the relay tells about itself.
 type RelayStatus struct {
 	Viewers   int             `json:"viewers"`
 	SentBytes uint64          `json:"sent_bytes"`
+	Moves     uint64          `json:"moves"`    // to another origin
+	Stranded  uint64          `json:"stranded"` // ended with their origin
 	Sessions  []SessionStatus `json:"sessions"`
 }
 
@@ -54,7 +67,7 @@ type SessionStatus struct {
 
 // Status implements proxy.Part; it returns a RelayStatus.
 func (r *Relay) Status() any {
-	st := RelayStatus{SentBytes: r.met.sent.Load(), Sessions: []SessionStatus{}}
+	st := RelayStatus{SentBytes: r.met.sent.Load(), Moves: r.met.moves.Load(), Stranded: r.met.ends.Load(), Sessions: []SessionStatus{}}
 	for _, s := range r.list() {
 		st.Sessions = append(st.Sessions, s.status())
 	}
@@ -65,7 +78,7 @@ func (r *Relay) Status() any {
 
 func (s *session) status() SessionStatus {
 	v := s.conn.rc.Viewer
-	st := SessionStatus{Path: v.Path, Origin: s.leg.link.Origin, Address: v.Addr.String(), Transport: "tcp", State: "paused",
+	st := SessionStatus{Path: v.Path, Origin: s.leg().link.Origin, Address: v.Addr.String(), Transport: "tcp", State: "paused",
 		SinceS: float64(time.Since(s.began).Milliseconds()) / 1000, SentBytes: s.bytes.Load(), UserAgent: v.UserAgent}
 	if s.udp() {
 		st.Transport = "udp"

@@ -133,6 +133,9 @@ func (p pin) request(req *http.Request, next int64) *http.Request {
 // resumable lets the body of an answer go on elsewhere if it can.
 // Silence is trouble only where others, when it is asked, has somebody to go to.
 func resumable(b *Balancer, req *http.Request, o *origin, res *http.Response, others func() []*origin) {
+	if !b.opts.Failover.Has("http") {
+		return
+	}
 	p, ok := pinned(req, res)
 	src, open := res.Body.(*answerBody)
 	if !ok || !open { // a playlist has been read already

@@ -26,7 +26,7 @@ type setup struct {
 
 // offer is the one transport that the origin is offered: interleaved always. It
 // needs no ports there, passes every NAT, and its end is seen at once.
-func (su *setup) offer() string { return su.t.forOrigin(su.track.channels) }
+func (su *setup) offer() string { return su.t.forOrigin(su.track.way.Load().channels) }
 
 // drop gives back what a SETUP that came to nothing had taken.
 func (su *setup) drop() {
@@ -87,6 +87,25 @@ func (l *leg) bitRate() proxy.BitRate {
 	return proxy.BitRate(l.sdp.BitRate())
 }
 
+// medium finds the medium that a viewer's SETUP is for, by its control; -1 if that
+// is not known.
+func (l *leg) medium(url string) (int, sdp.Media) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.sdp == nil:
+		return -1, sdp.Media{}
+	case len(l.sdp.Media) == 1:
+		return 0, l.sdp.Media[0]
+	}
+	for i, m := range l.sdp.Media {
+		if sameTrack(url, l.urls.toViewer(m.Control)) {
+			return i, m
+		}
+	}
+	return -1, sdp.Media{}
+}
+
 // learn remembers a description.
 func (l *leg) learn(body []byte) {
 	s, err := sdp.Parse(body)
@@ -109,11 +128,11 @@ func (l *leg) setUp(ex *exchange, res *wire.Response) (string, error) {
 		return "", nil
 	}
 	id, timeout, ok := parseSession(res.Header.Get("Session"))
-	agreed := interleaved(res.Header.Get("Transport"), su.track.channels)
+	agreed := interleaved(res.Header.Get("Transport"), su.track.way.Load().channels)
 	if !ok || agreed == nil {
 		su.drop()
 		if ok && ex.session == nil { // the origin has a session of which nobody else knows
-			l.tell("TEARDOWN", &session{origin: id, leg: l})
+			l.disown(id)
 		}
 		return "", &proxy.Refusal{Reason: proxy.OriginBad, Err: fmt.Errorf("SETUP answered with Session %.40q, Transport %.80q",
 			res.Header.Get("Session"), res.Header.Get("Transport"))}
@@ -125,6 +144,8 @@ func (l *leg) setUp(ex *exchange, res *wire.Response) (string, error) {
 	if su.ticket != nil { // it was for a session that has one
 		su.ticket.Close()
 	}
+	su.track.asks, su.track.wants = keepRequest(ex.req), su.t
+	su.track.index, su.track.medium = l.medium(ex.req.URL)
 	if !l.install(ex.session, su.track, agreed.interleaved) {
 		return "", &proxy.Refusal{Reason: proxy.NoSession}
 	}
@@ -178,11 +199,21 @@ func (l *leg) newSession(origin string, timeout time.Duration, ticket proxy.Tick
 		timeout = defaultTimeout
 	}
 	now := time.Now()
-	s := &session{id: rand.Text(), origin: origin, leg: l, conn: l.conn, ticket: ticket, timeout: timeout, began: now,
+	s := &session{id: rand.Text(), conn: l.conn, ticket: ticket, timeout: timeout, began: now,
 		log: l.log, done: make(chan struct{})}
+	s.at.Store(&berth{l, origin})
 	s.lastly.Store(now.UnixNano())
 	s.asked.Store(now.UnixNano())
 	return s
+}
+
+// agree notes the channels that an origin has chosen for a track; l.mu is held.
+func (l *leg) agree(t *track, agreed [2]int) {
+	if w := t.way.Load(); agreed != w.channels {
+		releasePair(&l.channels, w.channels)
+		t.way.Store(&way{leg: l, channels: agreed})
+		l.channels[byte(agreed[0])], l.channels[byte(agreed[1])] = true, true
+	}
 }
 
 // install lets a track's media pass. It reports false, and keeps nothing, if the
@@ -190,11 +221,7 @@ func (l *leg) newSession(origin string, timeout time.Duration, ticket proxy.Tick
 func (l *leg) install(s *session, t *track, agreed [2]int) bool {
 	t.s = s
 	l.mu.Lock()
-	if agreed != t.channels {
-		releasePair(&l.channels, t.channels)
-		t.channels = agreed
-		l.channels[byte(agreed[0])], l.channels[byte(agreed[1])] = true, true
-	}
+	l.agree(t, agreed)
 	l.routes.Store(l.routes.Load().with(t))
 	l.mu.Unlock()
 	if !s.add(t) {

@@ -2,18 +2,23 @@ package passthrough
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"weir/proxy"
 	"weir/proxy/udp"
+	"weir/proxy/wire"
 )
 
 // A track is one medium of a session.
 type track struct {
-	s        *session
-	leg      *leg
-	conn     *conn
-	channels [2]int // at the origin's side, RTP and RTCP
-	viewer   [2]int // the viewer's, over TCP
+	s      *session
+	conn   *conn
+	way    atomic.Pointer[way]
+	viewer [2]int // the viewer's channels, over TCP
+
+	asks  *wire.Request // his SETUP; nil: too long to be kept
+	wants transport     // what he has agreed to
+	joint               // of the leg's goroutine
 
 	pair  *udp.Pair    // nil over TCP
 	lanes [2]*udp.Lane // of the leg's goroutine
@@ -22,17 +27,24 @@ type track struct {
 	freed sync.Once
 }
 
+// A way is where a track comes from. It moves.
+type way struct {
+	leg      *leg
+	channels [2]int // RTP and RTCP
+	seam     *seam  // nil: as the origin numbers
+}
+
 // newTrack takes channels at the origin's side, and channels or ports at the
 // viewer's.
 func (l *leg) newTrack(c *conn, tr transport) (*track, error) {
-	t := &track{leg: l, conn: c, viewer: [2]int{-1, -1}}
+	t := &track{conn: c, viewer: [2]int{-1, -1}}
 	l.mu.Lock()
 	pair, ok := claimPair(&l.channels, tr.interleaved)
 	l.mu.Unlock()
 	if !ok {
 		return nil, &proxy.Refusal{Reason: proxy.BadTransport}
 	}
-	t.channels = pair
+	t.way.Store(&way{leg: l, channels: pair})
 	if tr.tcp {
 		if t.viewer, ok = c.claim(tr.interleaved); !ok {
 			t.free()
@@ -40,7 +52,7 @@ func (l *leg) newTrack(c *conn, tr transport) (*track, error) {
 		}
 		return t, nil
 	}
-	if err := t.bind(tr.client); err != nil {
+	if err := t.bind(l, tr.client); err != nil {
 		t.free()
 		return nil, &proxy.Refusal{Reason: proxy.BadTransport, Err: err}
 	}
@@ -50,16 +62,17 @@ func (l *leg) newTrack(c *conn, tr transport) (*track, error) {
 // free gives back what newTrack took; more than once does nothing.
 func (t *track) free() {
 	t.freed.Do(func() {
-		t.leg.mu.Lock()
-		releasePair(&t.leg.channels, t.channels)
-		t.leg.mu.Unlock()
+		w := t.way.Load()
+		w.leg.mu.Lock()
+		releasePair(&w.leg.channels, w.channels)
+		w.leg.mu.Unlock()
 		t.conn.release(t.viewer)
 		switch {
 		case t.pair == nil:
 		case t.s == nil:
-			t.leg.r.ports.giveBack(t.pair)
+			t.conn.r.ports.giveBack(t.pair)
 		default:
-			t.leg.r.ports.free(t.pair)
+			t.conn.r.ports.free(t.pair)
 		}
 	})
 }

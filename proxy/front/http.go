@@ -67,7 +67,8 @@ func (e httpErrors) Write(b []byte) (int, error) {
 	switch {
 	case handshake && strings.HasSuffix(failure, ": EOF"): // see conn.handshake
 	case handshake:
-		e.f.https.handshakeFailed(failure)
+		from, why, _ := strings.Cut(failure, ": ")
+		e.f.https.handshakeFailed(from, why)
 	case strings.HasPrefix(text, "http2: server: error reading preface"): // more of the internet's noise
 		e.f.log.Debug(text)
 	default:

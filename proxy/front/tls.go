@@ -65,7 +65,7 @@ func (c *conn) handshake(ctx context.Context, by time.Time) (net.Conn, error) {
 	s.SetDeadline(by) //nolint:errcheck // the handshake says it
 	if err := s.HandshakeContext(ctx); err != nil {
 		if !errors.Is(err, io.EOF) { // who comes and goes without a word, as load balancers do
-			c.l.handshakeFailed(c.RemoteAddr().String() + ": " + err.Error())
+			c.l.handshakeFailed(c.RemoteAddr().String(), err.Error())
 		}
 		return nil, err
 	}
@@ -74,9 +74,9 @@ func (c *conn) handshake(ctx context.Context, by time.Time) (net.Conn, error) {
 
 // handshakeFailed counts; what came in from the internet is nothing to wake
 // anybody for.
-func (l *listener) handshakeFailed(how string) {
+func (l *listener) handshakeFailed(from, why string) {
 	l.failed.Add(1)
-	l.log.Debug("handshake failed", zap.String("from", how)) // address: reason, as net/http says it
+	l.log.Debug("handshake failed", zap.String("from", from), zap.String("error", why))
 }
 
 // below is the socket that handlers may write to by themselves; nil under TLS.

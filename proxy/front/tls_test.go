@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -217,6 +218,13 @@ func TestFailedHandshakes(t *testing.T) {
 	f(d.https, "https")
 	if n := logs.FilterMessage("handshake failed").FilterLevelExact(zapcore.DebugLevel).Len(); n != 6 {
 		t.Errorf("logged %d handshakes, want 6", n)
+	}
+	for _, e := range logs.FilterMessage("handshake failed").All() {
+		from, _ := e.ContextMap()["from"].(string)
+		why, _ := e.ContextMap()["error"].(string)
+		if _, err := netip.ParseAddrPort(from); err != nil || why == "" {
+			t.Errorf("logged %v, want an address and an error", e.ContextMap())
+		}
 	}
 	for _, e := range logs.FilterLevelExact(zapcore.WarnLevel).All() {
 		t.Errorf("warned: %s", e.Message)

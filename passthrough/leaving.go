@@ -1,0 +1,76 @@
+package passthrough
+
+import (
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// A leaving is what a link is told when its origin drains: to go elsewhere, when its
+// turn comes. The balancer's lock guards it.
+type leaving struct {
+	path string
+	due  time.Time     // zero: the origin does not drain
+	tell chan struct{} // closed when it is time
+}
+
+// joins notes a link, and returns what tells it to leave.
+func (b *Balancer) joins(o *origin, c *linkConn, path string) <-chan struct{} {
+	l := &leaving{path: path, tell: make(chan struct{})}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if o.links == nil {
+		o.links = map[*linkConn]*leaving{}
+	}
+	o.links[c] = l
+	return l.tell
+}
+
+// parts is the opposite of joins.
+func (b *Balancer) parts(o *origin, c *linkConn) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(o.links, c)
+}
+
+// handOver tells links of origins that drain to leave, each in its turn within
+// -origin.handover, and as long as there is somewhere to go. It is called about once a
+// second.
+func (b *Balancer) handOver(now time.Time) {
+	if b.opts.Handover <= 0 || !b.opts.Failover.Has("live") {
+		return
+	}
+	all := b.all()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, o := range all {
+		for c, l := range o.links {
+			switch {
+			case !o.word.draining:
+				l.due = time.Time{}
+			case l.due.IsZero():
+				l.due = now.Add(rand.N(b.opts.Handover))
+			case !now.Before(l.due) && b.elsewhere(l.path, o.name):
+				close(l.tell)
+				delete(o.links, c)
+			}
+		}
+	}
+}
+
+// Others reports whether a live path has an origin that is up besides one, by its name.
+// With -origin.failover without live nobody is to leave one for another.
+func (b *Balancer) Others(path, than string) bool {
+	if !b.opts.Failover.Has("live") {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.elsewhere(path, than)
+}
+
+// elsewhere is Others with the lock held.
+func (b *Balancer) elsewhere(path, than string) bool {
+	p := b.pool(false, path)
+	return p != nil && slices.ContainsFunc(p.origins, func(o *origin) bool { return o.name != than && o.usable() && !o.full(time.Now()) })
+}

@@ -1,0 +1,166 @@
+package passthrough
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"weir/proxy/sdp"
+	"weir/proxy/wire"
+)
+
+const (
+	// moveLimit is how long a move may take, waiting for its turn included:
+	// players who get nothing for longer give up by themselves.
+	moveLimit = 10 * time.Second
+	// stepLimit is how long one origin may take for all that a move asks of it.
+	stepLimit = 3 * time.Second
+)
+
+// userAgent is who asks for tracks of sessions that move: for GStreamer, some
+// origins hold back the answer by a second for each.
+const userAgent = "Weir"
+
+// A move brings the sessions of a leg to another origin. It is of the leg's
+// goroutine, as is all that is known of their media.
+type move struct {
+	old   *leg
+	began time.Time
+	avoid []string // origins that have been tried
+	next  *leg
+	has   *sdp.Session // the stream there
+	stand []*standing
+	leave []func()      // of the queues
+	cause error         // why an origin is left that is still there
+	rest  time.Duration // for how long the next one's silence is none
+	last  error         // why an origin would not do
+	err   error         // why none would
+}
+
+func (l *leg) newMove() *move {
+	return &move{old: l, began: time.Now(), avoid: []string{l.link.Origin}}
+}
+
+// move is called when the leg is over: it brings its sessions elsewhere, or lets
+// them go. m has found another origin already, or is nil.
+func (l *leg) move(ctx, life context.Context, m *move) {
+	goes := l.departs()
+	if !goes {
+		l.abort()
+	}
+	if m == nil && l.wish.found != nil { // somebody looks
+		m = <-l.wish.found
+	}
+	if m != nil && (m.err != nil || !goes || !m.holds()) {
+		m.drop()
+		m = nil
+	}
+	if !goes {
+		return
+	}
+	if m == nil {
+		m = l.newMove()
+	}
+	err := l.await(ctx)
+	if err == nil {
+		err = m.run(ctx, life)
+	}
+	if err != nil {
+		l.strand(err)
+	}
+}
+
+// await waits until there is something to move for: a session that plays, or a
+// request.
+func (l *leg) await(ctx context.Context) error {
+	if slices.ContainsFunc(l.list(), func(s *session) bool { return s.playing.Load() }) {
+		return nil
+	}
+	select {
+	case <-l.wake:
+		return nil
+	case <-ctx.Done():
+		return &stay{stayGone, nil}
+	}
+}
+
+// run has the sessions go on with an origin, or the next, as long as there is one.
+func (m *move) run(ctx, life context.Context) error {
+	if why := m.old.fixed(); why != "" {
+		m.drop()
+		return &stay{why, nil}
+	}
+	ctx, cancel := context.WithTimeout(ctx, moveLimit)
+	defer cancel()
+	for {
+		if m.next == nil {
+			if err := m.find(ctx, life); err != nil {
+				return err
+			}
+		}
+		err := m.enter(ctx)
+		if err == nil {
+			m.release()
+			m.told()
+			return nil
+		}
+		m.last = err
+		m.drop()
+	}
+}
+
+// find tries origins until one has set up the sessions, or there is none.
+func (m *move) find(ctx, life context.Context) error {
+	for {
+		err := m.seek(ctx, life)
+		if err == nil {
+			return nil
+		}
+		m.drop()
+		var s *stay
+		switch {
+		case ctx.Err() == context.Canceled:
+			return &stay{stayGone, nil}
+		case ctx.Err() != nil:
+			return cmp.Or(m.last, error(&stay{staySlow, err}))
+		case errors.As(err, &s) && s.reason == stayNoOrigin:
+			return cmp.Or(m.last, err) // who was there says more than that nobody is left
+		}
+		m.old.log.Debug("another origin does not take the sessions", zap.Error(err))
+		m.last = err
+	}
+}
+
+// drop gives up what an attempt has come to.
+func (m *move) drop() {
+	if m.next != nil {
+		for _, st := range m.stand {
+			if st.origin != "" {
+				m.next.disown(st.origin)
+			}
+		}
+		m.next.close() // its goroutine has had the media
+	}
+	m.next, m.stand = nil, nil
+	m.release()
+}
+
+// told says that the sessions have moved.
+func (m *move) told() {
+	m.old.r.met.moves.Add(1)
+	m.old.log.Info("sessions moved to another origin", zap.String("to", m.next.link.Origin), zap.NamedError("cause", m.old.cause()),
+		zap.Duration("after", time.Since(m.began).Round(time.Millisecond)), zap.Int("sessions", len(m.stand)))
+}
+
+// disown ends a session that an origin has, and nobody knows.
+func (l *leg) disown(origin string) {
+	req := &wire.Request{Method: "TEARDOWN", URL: l.request}
+	req.Header.Add("User-Agent", userAgent)
+	req.Header.Add("CSeq", "")
+	req.Header.Add("Session", "")
+	l.send(&exchange{req: req, origin: origin, leg: l}) //nolint:errcheck // if it is over, so is the session
+}

@@ -1,0 +1,104 @@
+package passthrough
+
+import (
+	"slices"
+	"time"
+
+	"weir/proxy/rtp"
+)
+
+// A ref says at what time of a clock that an origin's tracks share one of a
+// track's time stamps is.
+type ref struct {
+	known bool
+	at    time.Time
+	ts    uint32
+}
+
+// seams are those of one session.
+type seams struct {
+	list []*seam
+	wall time.Duration // added to the present origin's wall clock
+	tied bool          // wall is known
+}
+
+// depart prepares the tracks of a session for another origin's media. Tracks of
+// which nothing has come yet go on as that one numbers them.
+func (s *session) depart(now time.Time) {
+	tracks := s.list()
+	if s.seams == nil {
+		s.seams = &seams{}
+	}
+	for _, t := range tracks {
+		if t.seam == nil && !t.last.at.IsZero() {
+			t.seam = s.seams.add(t)
+		}
+	}
+	for _, j := range s.seams.list {
+		j.settle()
+	}
+	s.seams.agree()
+	s.seams.tied = false
+	for _, j := range s.seams.list {
+		j.reset(now)
+		j.info, j.report = ref{}, ref{}
+	}
+}
+
+// add makes the seam of a track that has not moved yet.
+func (a *seams) add(t *track) *seam {
+	j := &seam{all: a, rate: t.medium.ClockRate, kind: t.medium.PayloadType, num: rtp.Numbering{SSRC: t.last.ssrc}, in: t.last.ssrc, arrived: t.last.at, report: t.reported, line: t.reported}
+	if j.rate <= 0 {
+		j.rate = 90000 // only differences are off where the description does not say
+	}
+	if t.medium.Type == "video" && !slices.ContainsFunc(a.list, func(o *seam) bool { return o.lead }) {
+		j.codec = rtp.CodecOf(t.medium.Encoding)
+		j.lead = j.codec != rtp.Other
+	}
+	j.num.Begin(t.last.seq+1, t.last.ts, t.last.ts)
+	j.begun, j.heard = true, true
+	a.list = append(a.list, j)
+	return j
+}
+
+// agree has the anchors of all tracks where the origin's reports put them, if it
+// has related them all: they may have come one after another.
+func (a *seams) agree() {
+	var lead *seam
+	for _, j := range a.list {
+		if !j.begun || !j.report.known {
+			return
+		}
+		if lead == nil || j.arrived.After(lead.arrived) {
+			lead = j
+		}
+	}
+	if lead == nil {
+		return
+	}
+	at := func(j *seam) time.Time { return j.report.at.Add(j.time(j.anchored - j.num.Out(j.report.ts))) }
+	moved := make([]time.Time, len(a.list))
+	for i, j := range a.list {
+		moved[i] = lead.anchor.Add(at(j).Sub(at(lead)))
+		if moved[i].Sub(j.anchor).Abs() > plausible {
+			return
+		}
+	}
+	for i, j := range a.list {
+		j.anchor = moved[i]
+	}
+}
+
+// tie takes a sender report. Origins whose clocks agree say what time it is, for
+// all that the viewer knows; that of another would bring players who go by it back
+// or forth, so it is moved to where the last origin's would be now.
+func (j *seam) tie(at time.Time, out uint32) {
+	if !j.all.tied && j.line.known {
+		j.all.tied, j.all.wall = true, j.line.at.Add(j.time(out-j.line.ts)).Sub(at)
+		if j.all.wall.Abs() < clockError {
+			j.all.wall = 0
+		}
+	}
+	j.tell()
+	j.line = ref{true, at.Add(j.all.wall), out}
+}
