@@ -20,12 +20,19 @@
 // UDP may outlive its connection. Media is handed on in place (media.go), at a
 // common beat (gather.go).
 //
+// When a leg ends under sessions the conn moves to another origin's (move*.go); a
+// track that has moved has a seam (seam*.go).
+//
+// An Agent (agent*.go) stands beside an origin and tells edges of it; what it tells is
+// a word (word.go) about an origin, discovered or configured (discover.go).
+//
 // It does not store, split or publish: ANNOUNCE and RECORD are refused. Limits: 16
 // unanswered requests a connection, 3 redirects, 16 tracks a session; messages as
 // package wire has them. A viewer costs about 70 KiB while media moves.
 //
 // Locks: the Balancer's guards pools and the state of all origins; it is held for
-// a choice, never over I/O, logging or metrics. In the Relay leg.mu comes before
-// Relay.mu and session.mu (leg.join); all others are held alone, and over nothing
+// a choice, never over I/O, logging or metrics; Discover holds another over all it
+// does. streamMemory's is held alone. In the Relay an old leg's mu comes before the
+// next leg's, and leg.mu before Relay.mu and session.mu (leg.join); all others are held alone, and over nothing
 // but their fields.
 package passthrough

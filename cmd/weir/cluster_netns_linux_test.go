@@ -12,6 +12,9 @@ import (
 	"weir/proxy/proxytest"
 )
 
+// originKills is 20 where the bar is measured.
+var originKills = flag.Int("originkills", 2, "TestOriginsAreKilled: how `often` an origin is killed")
+
 // partition is 60s where the bar is measured.
 var partition = flag.Duration("partition", 12*time.Second, "TestPartition: for `how long` gossip does not pass")
 

@@ -87,6 +87,13 @@ func (w *watcher) packet(track int, pkt []byte) {
 	w.begun[track], w.stamps[track] = true, ts
 }
 
+// lately reports whether packets come.
+func (w *watcher) lately() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ended || time.Since(w.last) < 300*time.Millisecond
+}
+
 func (w *watcher) seen() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
