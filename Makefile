@@ -27,7 +27,7 @@ demo: ## the whole product on this machine, until Ctrl-C
 .PHONY: test
 test: deps lint ## everything that must hold: lint, unit, end-to-end with real players
 	$(GO) test -race -run '^$$' ./... >/dev/null # compiles all at once
-	$(GO) test -race -p 1 -timeout 8m ./...
+	$(GO) test -race -p 2 -timeout 9m ./...
 
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck, and builds for other systems

@@ -220,6 +220,7 @@ func TestFailoverNotSame(t *testing.T) {
 // TestFailoverCredentials: the edge's own hold everywhere, and so do a viewer's of
 // the simple kind.
 func TestFailoverCredentials(t *testing.T) {
+	t.Parallel() // it mostly waits
 	one, two := testOrigin(t, "u", "s3cret"), testOrigin(t, "u", "s3cret")
 	with := func(o string) string { return strings.Replace(o, "//", "//u:s3cret@", 1) }
 	e := newEdge(t, quick, with(one.URL()), with(two.URL()))

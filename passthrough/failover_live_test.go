@@ -101,6 +101,7 @@ func playing(t *testing.T, one, two *origintest.Origin) (at, other *origintest.O
 
 // TestFailoverLive: origins die one after another, and the viewer sees a gap.
 func TestFailoverLive(t *testing.T) {
+	t.Parallel() // it mostly waits
 	one, two := pairOf(t)
 	e := newEdge(t, quick, one.URL(), two.URL())
 	p := e.dial("/live/clock").watchBoth()
@@ -134,6 +135,7 @@ func TestFailoverLive(t *testing.T) {
 // TestFailoverSilent: an origin that plays and has gone silent is left for another,
 // once.
 func TestFailoverSilent(t *testing.T) {
+	t.Parallel() // it mostly waits
 	one, two := pairOf(t)
 	e := newEdge(t, quick, one.URL(), two.URL())
 	p := e.dial("/live/clock").watchBoth()
@@ -158,6 +160,7 @@ func TestFailoverSilent(t *testing.T) {
 // TestFailoverSilentAlone: a viewer of an origin that is silent, and the only one,
 // stays.
 func TestFailoverSilentAlone(t *testing.T) {
+	t.Parallel() // it mostly waits
 	only := testOrigin(t, "", "")
 	e := newEdge(t, quick, only.URL())
 	p := e.dial("/live/clock").watchBoth()
@@ -190,6 +193,7 @@ func (e *edge) leg() *leg {
 // TestFailoverUDP: the same for a viewer over UDP, whose connection lives, and
 // for one whose connection has gone.
 func TestFailoverUDP(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for _, gone := range []bool{false, true} {
 		one, two := pairOf(t)
 		e := newEdge(t, quick, one.URL(), two.URL())
@@ -234,6 +238,7 @@ func TestFailoverUDP(t *testing.T) {
 
 // TestFailoverMute: an origin that answers nothing is passed over, and blamed.
 func TestFailoverMute(t *testing.T) {
+	t.Parallel() // it mostly waits
 	one, two, three := newFake(t), newFake(t), newFake(t)
 	e := newEdge(t, quick, one.url(), two.url(), three.url())
 	_, l := staged(e, one, "/cam", overTCP)

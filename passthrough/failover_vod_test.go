@@ -74,6 +74,7 @@ func stamp(pkt []byte) int64 {
 
 // TestFailoverStoredClip: the same with origins that really play.
 func TestFailoverStoredClip(t *testing.T) {
+	t.Parallel() // it mostly waits
 	one, two := pairOf(t)
 	e := newEdge(t, quick, one.URL(), two.URL())
 	p := e.dial("/vod/clip")

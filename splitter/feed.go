@@ -163,8 +163,8 @@ func (f *feed) play(ctx context.Context, pl *pull) error {
 		f.outage = outage{}
 	}
 	f.outage.origin = pl.link.Origin
-	if f.pull.avoid = nil; errors.Is(err, errQuiet) || errors.Is(err, errLeaves) {
-		f.pull.avoid = []string{pl.link.Origin}
+	if f.pull.avoid = ""; errors.Is(err, errQuiet) || errors.Is(err, errLeaves) {
+		f.pull.avoid = pl.link.Origin
 	}
 	f.in.away()
 	f.setState("away", "")
@@ -240,9 +240,6 @@ func (f *feed) reopen(ctx context.Context) *pull {
 		}
 		f.outage.tries++
 		pl, err := f.pull.describe(ctx)
-		if f.outage.tries > avoidTries {
-			f.pull.avoid = nil
-		}
 		if err != nil {
 			f.log.Debug("redial", zap.Error(err))
 			continue
@@ -254,6 +251,7 @@ func (f *feed) reopen(ctx context.Context) *pull {
 		}
 		if err := f.start(ctx, pl); err != nil {
 			f.log.Debug("redial", zap.Error(err))
+			f.pull.avoid = pl.link.Origin
 			continue
 		}
 		f.log.Info("feed back", zap.String("origin", pl.link.Origin), zap.Duration("after", time.Since(lost).Round(time.Millisecond)))
@@ -263,7 +261,6 @@ func (f *feed) reopen(ctx context.Context) *pull {
 
 // How often a lost source is tried again.
 const (
-	avoidTries  = 2 // at others than the one that fell silent
 	redialEvery = 250 * time.Millisecond
 	redialFast  = 10 * time.Second // for so long
 	redialMax   = 8 * time.Second

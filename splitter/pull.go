@@ -65,7 +65,7 @@ type puller struct {
 	timeout   time.Duration // for each answer, and for the silence of a source
 	direct    atomic.Bool   // other edges pull from this one: it asks origins only
 	again     bool          // viewers watch already, who are not to see the past once more
-	avoid     []string      // origins that fell silent: others are asked first
+	avoid     string        // the origin that fell silent or could not serve: others are asked first
 }
 
 // edgePatience is how long another edge may take to describe what it owns.
@@ -75,11 +75,7 @@ const edgePatience = 3 * time.Second
 // has. On success the caller closes the pull. Errors are *proxy.Refusal, but for
 // errStored.
 func (p *puller) describe(ctx context.Context) (*pull, error) {
-	patience := 2 * p.timeout
-	if len(p.avoid) > 0 {
-		patience = min(patience, quickly)
-	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, 2*p.timeout)
 	defer cancel()
 	pl, err := p.reach(ctx, p.direct.Load())
 	if err != nil && pl.fromEdge() && ctx.Err() == nil { // whatever its reason is, it need not be an origin's
@@ -93,20 +89,29 @@ func (p *puller) describe(ctx context.Context) (*pull, error) {
 
 // reach returns a closed pull with an error, or nil where nobody could be dialed.
 func (p *puller) reach(ctx context.Context, direct bool) (*pull, error) {
-	link, err := p.upstream.DialRTSP(ctx, proxy.Want{Path: p.path, Direct: direct, Avoid: p.avoid})
+	w := proxy.Want{Path: p.path, Direct: direct}
+	if p.avoid != "" && p.another(p.avoid) {
+		w.Avoid = []string{p.avoid}
+	}
+	link, err := p.upstream.DialRTSP(ctx, w)
 	if err != nil {
 		return nil, proxy.Refused(err)
 	}
 	pl := &pull{link: link, silence: p.timeout, lost: make(chan error, 1), another: func() bool { return p.another(link.Origin) }}
-	if pl.fromEdge() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, edgePatience)
-		defer cancel()
+	patience := 2 * p.timeout
+	switch {
+	case pl.fromEdge():
+		patience = edgePatience
+	case p.again && pl.another():
+		patience = quickly
 	}
+	ctx, cancel := context.WithTimeout(ctx, min(patience, 2*p.timeout))
+	defer cancel()
 	if err = pl.describe(ctx, p); err == nil {
 		return pl, nil
 	}
 	pl.close()
+	p.avoid = link.Origin
 	if code := (liberrors.ErrClientBadStatusCode{}); pl.fromEdge() && !errors.As(err, &code) {
 		link.Fail(err)
 	}

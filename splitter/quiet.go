@@ -24,8 +24,8 @@ const (
 	quietForget = 30 * time.Second
 	// quietEvery is how often it is looked for.
 	quietEvery = 200 * time.Millisecond
-	// quickly is how long the first other one may take to describe the stream. Later
-	// ones, when there is nothing left to be gained, have longer.
+	// quickly is how long an origin may take to describe a stream whose viewers wait, if
+	// there is another one to be asked.
 	quickly = 3 * time.Second
 )
 

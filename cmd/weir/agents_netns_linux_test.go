@@ -14,6 +14,7 @@ import (
 // TestOriginsComeAndGo: origins that agents tell of appear, drain, die and return, and
 // edges that know of none but these follow.
 func TestOriginsComeAndGo(t *testing.T) {
+	t.Parallel() // it mostly waits
 	l := newLAN(t, "origin1", "origin2", "edge1", "edge2", "viewers")
 	o1, o2, viewers := l.hosts["origin1"], l.hosts["origin2"], l.hosts["viewers"]
 	edges := []*host{l.hosts["edge1"], l.hosts["edge2"]}
