@@ -46,7 +46,7 @@ func (c *Cache) shared(ctx context.Context, a *ask) context.Context {
 
 // secondHand refuses a peer who asks for what is not this edge's.
 func (v *visit) secondHand() bool {
-	if !proxy.ViewerFrom(v.req.Context()).Peer {
+	if !v.near() {
 		return false
 	}
 	if _, self := v.c.env.Peers.Owner(ownedBy(v.req.URL.Path)); self {

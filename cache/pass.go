@@ -43,6 +43,9 @@ func (p passage) RoundTrip(req *http.Request) (*http.Response, error) {
 	if res == nil {
 		c.met.trips.inc()
 		if res, err = c.env.Upstream.RoundTrip(req); err != nil {
+			if v.near() {
+				err = &proxy.Refusal{Reason: proxy.SecondHand, Err: err}
+			}
 			return nil, err
 		}
 	} else if req.Body != nil {

@@ -247,11 +247,17 @@ func (v *visit) fail(err error) {
 	if v.req.Context().Err() != nil {
 		panic(http.ErrAbortHandler) // the viewer has gone
 	}
+	if v.near() { // what this edge says of its own accord is no origin's word
+		err = &proxy.Refusal{Reason: proxy.SecondHand, Err: err}
+	}
 	v.ticket.Failed()
 	v.cors()
 	v.w.Header()["Cache-Status"] = v.status.append(nil, v.c.id, 0)
 	proxy.Refused(err).WriteHTTP(v.w)
 }
+
+// near reports whether another edge asks.
+func (v *visit) near() bool { return proxy.ViewerFrom(v.req.Context()).Peer }
 
 func (v *visit) refuse(code int, text string) {
 	v.ticket.Failed()

@@ -23,8 +23,10 @@ func (b *Balancer) Discover(found []Found) {
 	kept := map[*site]bool{}
 	spoken := map[*state]bool{}
 	seen := map[string]bool{}
+	found = slices.Clone(found)
+	slices.SortStableFunc(found, func(a, b Found) int { return a.rank() - b.rank() })
 	for _, f := range found {
-		if seen[f.URL] { // of two agents beside one origin the first has the word
+		if seen[f.URL] { // of two agents beside one origin the first has the word that is there
 			continue
 		}
 		seen[f.URL] = true
@@ -51,6 +53,17 @@ func (b *Balancer) Discover(found []Found) {
 	case b.changed <- struct{}{}:
 	default: // it has been told
 	}
+}
+
+// rank is 0 for what an agent says that is there.
+func (f *Found) rank() int {
+	switch {
+	case f.Gone:
+		return 2
+	case f.Silent:
+		return 1
+	}
+	return 0
 }
 
 // hear takes an agent's word. An origin that comes back into rotation starts slowly.

@@ -331,6 +331,38 @@ func TestAgentSaysGoodbye(t *testing.T) {
 	chosen(t, b, 1)
 }
 
+// Of two agents beside one origin the one that is there has the word.
+func TestLiveAgentHasTheWord(t *testing.T) {
+	a, _ := listen(t, "127.0.0.1")
+	b := balancer(t)
+	gone, here := rtspAt(a), rtspAt(a)
+	gone.Node, gone.Gone = "a", true
+	here.Node = "b"
+	b.Discover([]Found{gone, here})
+	chosen(t, b, 1)
+	if all := status(b); len(all) != 1 || all[0].Agent != "b" {
+		t.Errorf("origins = %+v", all)
+	}
+}
+
+// Who has a stream from the only origin there is has nowhere else to go.
+func TestOthers(t *testing.T) {
+	a, _ := listen(t, "127.0.0.1")
+	z, _ := listen(t, "127.0.0.1")
+	one, two := balancer(t, "-origin=rtsp://"+a), balancer(t, "-origin=rtsp://"+a, "-origin=rtsp://"+z)
+	f := func(b *Balancer, than string, want bool) {
+		t.Helper()
+		if got := b.Others("/cam", than); got != want {
+			t.Errorf("of %d origins there is another than %s: %v", len(status(b)), than, got)
+		}
+	}
+	f(one, a, false)
+	f(one, "edge b", false)
+	f(two, a, true)
+	f(two, "edge b", true)
+	f(balancer(t, "-origin.failover=vod", "-origin=rtsp://"+a, "-origin=rtsp://"+z), a, false)
+}
+
 // The sessions of an origin that drains are told to leave one after the other, once
 // there is somewhere to go.
 func TestHandover(t *testing.T) {

@@ -2,7 +2,6 @@ package passthrough
 
 import (
 	"math/rand/v2"
-	"slices"
 	"time"
 )
 
@@ -58,7 +57,8 @@ func (b *Balancer) handOver(now time.Time) {
 	}
 }
 
-// Others reports whether a live path has an origin that is up besides one, by its name.
+// Others reports whether a live path has an origin that is up besides one, by its name,
+// or besides the one that an edge of this name may have it from.
 // With -origin.failover without live nobody is to leave one for another.
 func (b *Balancer) Others(path, than string) bool {
 	if !b.opts.Failover.Has("live") {
@@ -72,5 +72,16 @@ func (b *Balancer) Others(path, than string) bool {
 // elsewhere is Others with the lock held.
 func (b *Balancer) elsewhere(path, than string) bool {
 	p := b.pool(false, path)
-	return p != nil && slices.ContainsFunc(p.origins, func(o *origin) bool { return o.name != than && o.usable() && !o.full(time.Now()) })
+	if p == nil {
+		return false
+	}
+	n, known := 0, false
+	for _, o := range p.origins {
+		if o.name == than {
+			known = true
+		} else if o.usable() && !o.full(time.Now()) {
+			n++
+		}
+	}
+	return n > 1 || n == 1 && known // whoever is none of ours may have it from the only one
 }

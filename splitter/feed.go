@@ -10,6 +10,7 @@ import (
 	"github.com/bluenviron/gortsplib/v4/pkg/description"
 	"go.uber.org/zap"
 
+	"weir/proxy"
 	"weir/proxy/sdp"
 )
 
@@ -156,7 +157,7 @@ func (f *feed) play(ctx context.Context, pl *pull) error {
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}
-	if !errors.Is(err, errLeaves) {
+	if of := (streamLost{}); !errors.Is(err, errLeaves) && !(pl.fromEdge() && errors.As(err, &of)) {
 		pl.link.Fail(err)
 	}
 	if pl.delivers(began, stable) {
@@ -401,6 +402,18 @@ func (f *feed) setState(state, origin string) {
 		close(f.news)
 		f.news = make(chan struct{})
 	}
+}
+
+// waitsForEdge reports whether the feed has not opened, and may be asking another edge,
+// who may be the one that asks.
+func (f *feed) waitsForEdge(peers proxy.Peers) bool {
+	select {
+	case <-f.opened:
+		return false
+	default:
+	}
+	_, self := peers.Owner("splitter:" + f.path)
+	return !self && !f.pull.direct.Load()
 }
 
 // edgeWait is how long another edge waits for a source that is away.

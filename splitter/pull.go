@@ -313,21 +313,27 @@ func (pl *pull) watch(ctx context.Context) error {
 		case err := <-ended:
 			select {
 			case why := <-pl.lost: // what it knew before it ended
-				return why
+				return streamLost{why}
 			default:
 				return err
 			}
 		case err := <-pl.lost:
-			return err
+			return streamLost{err}
 		case <-pl.link.Leave:
 			return errLeaves
 		case now := <-tick.C:
 			if err := cmp.Or(pl.silent(start, now), pl.quiet(now)); err != nil {
-				return err
+				return streamLost{err}
 			}
 		}
 	}
 }
+
+// A streamLost is the end of a stream whose server is there: on another edge it says
+// nothing of that one's other streams.
+type streamLost struct{ error }
+
+func (e streamLost) Unwrap() error { return e.error }
 
 // wait ends with the client, which close ends.
 func (pl *pull) wait(ended chan<- error) { ended <- pl.client.Wait() }

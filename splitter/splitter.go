@@ -223,6 +223,10 @@ func (s *Splitter) find(ctx context.Context, path string, direct bool) (*feed, e
 		}
 		running = false
 	}
+	if running && direct && f.waitsForEdge(s.env.Peers) {
+		s.mu.Unlock()
+		return nil, &proxy.Refusal{Reason: proxy.SecondHand}
+	}
 	if !running {
 		f = newFeed(path, s)
 		f.pull.direct.Store(direct)

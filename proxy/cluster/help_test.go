@@ -68,7 +68,7 @@ func (s setup) make(t testing.TB) *peer {
 	o.Join = append(o.Join, s.options.Join...)
 	o.KeyFile = s.options.KeyFile
 	if s.identity.Role == "" {
-		s.identity = Identity{Role: Edge, Modes: []string{"splitter", "cache"}, Services: []Service{{Proto: "rtsp", Port: 8554}}}
+		s.identity = Identity{Role: Edge, Modes: []string{"splitter", "cache"}, Services: []Service{{Proto: "rtsp", Port: 8554}, {Proto: "http", Port: 8080}}}
 	}
 	if s.tuning.tick == 0 {
 		s.tuning = fast()

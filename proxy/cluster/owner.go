@@ -26,6 +26,20 @@ func (c *Cluster) Owner(key string) (peer string, self bool) {
 
 func nobody(*Node) bool { return false }
 
+// doors are the protocols by which edges ask each other for what a mode owns.
+var doors = map[string]string{"splitter": "rtsp", "cache": "http"}
+
+// shut reports whether a node has doors, but not the one that its peers would come by:
+// between edges there is no TLS.
+func (n *Node) shut(mode string) bool {
+	proto := doors[mode]
+	if proto == "" || len(n.Services) == 0 {
+		return false
+	}
+	_, ok := n.Addr(proto)
+	return !ok
+}
+
 // owner is the node with the highest number for the key, but for those to be passed
 // over.
 func owner(edges []Node, mode, key string, passOver func(*Node) bool) (best *Node) {
@@ -33,7 +47,7 @@ func owner(edges []Node, mode, key string, passOver func(*Node) bool) (best *Nod
 	var d xxhash.Digest
 	for i := range edges {
 		n := &edges[i]
-		if !n.Carries(mode) || passOver(n) {
+		if !n.Carries(mode) || n.shut(mode) || passOver(n) {
 			continue
 		}
 		d.Reset()

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,6 +37,7 @@ type Upstream struct {
 	c     *Cluster
 	next  proxy.Upstream
 	http  *http.Transport
+	late  time.Duration // peerHeader, but for tests
 	pulls atomic.Uint64 // links that were made to peers
 	fills atomic.Uint64 // requests that peers answered
 	falls atomic.Uint64 // times that an origin was asked because a peer failed
@@ -55,7 +57,7 @@ func (c *Cluster) Upstream(next proxy.Upstream) proxy.Upstream {
 		c.log.Info("edges do not share pulls and fills", zap.String("share", c.o.Share), zap.Int("keys", len(c.secrets())))
 		return next
 	}
-	u := &Upstream{c: c, next: next, out: map[ID]time.Time{}}
+	u := &Upstream{c: c, next: next, late: peerHeader, out: map[ID]time.Time{}}
 	u.http = u.transport()
 	c.shared = u
 	return u
@@ -69,7 +71,7 @@ func (u *Upstream) DialRTSP(ctx context.Context, w proxy.Want) (*proxy.Link, err
 	if w.Direct || w.Origin != "" {
 		return u.next.DialRTSP(ctx, w)
 	}
-	n := u.owner("splitter", "splitter:"+w.Path)
+	n := u.owner("splitter", "splitter:"+w.Path, w.Avoid)
 	if n == nil {
 		return u.next.DialRTSP(ctx, w)
 	}
@@ -97,7 +99,7 @@ func (u *Upstream) link(ctx context.Context, n *Node, path string) (*proxy.Link,
 		return nil, err
 	}
 	return &proxy.Link{
-		Conn: conn, URL: &url.URL{Scheme: "rtsp", Host: addr, Path: path}, Origin: "edge " + n.Name, Mark: u.c.Mark(path),
+		Conn: conn, URL: &url.URL{Scheme: "rtsp", Host: addr, Path: path}, Origin: edgeName(n), Mark: u.c.Mark(path),
 		Fail: func(err error) { u.failed(n, err) },
 	}, nil
 }
@@ -111,10 +113,16 @@ func dialPeer(ctx context.Context, network, addr string) (net.Conn, error) {
 // keepAlive is the time between probes of a silent connection.
 const keepAlive = 15 * time.Second
 
-// owner is the peer that owns a key, nil if it is this edge's.
-func (u *Upstream) owner(mode, key string) *Node {
+// edgeName is a node as an origin (Link.Origin, Want.Avoid).
+func edgeName(n *Node) string { return "edge " + n.Name }
+
+// owner is the peer that owns a key, nil if it is this edge's. Peers that have failed,
+// or are to be avoided, are passed over.
+func (u *Upstream) owner(mode, key string, avoid []string) *Node {
 	now := time.Now()
-	n := owner(u.c.look().edges, mode, key, func(n *Node) bool { return !n.Self && u.isOut(n.ID, now) })
+	n := owner(u.c.look().edges, mode, key, func(n *Node) bool {
+		return !n.Self && (u.isOut(n.ID, now) || slices.Contains(avoid, edgeName(n)))
+	})
 	if n == nil || n.Self {
 		return nil
 	}
@@ -134,7 +142,7 @@ func (u *Upstream) isOut(id ID, now time.Time) bool {
 
 // failed passes a peer over for a while.
 func (u *Upstream) failed(n *Node, err error) {
-	if err == nil || errors.Is(err, context.Canceled) {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, errNoDoor) {
 		return
 	}
 	now := time.Now()

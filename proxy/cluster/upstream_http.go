@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -39,14 +40,15 @@ func (u *Upstream) RoundTrip(req *http.Request) (*http.Response, error) {
 		return u.next.RoundTrip(req)
 	}
 	mode, _, _ := strings.Cut(key, ":")
-	n := u.owner(mode, key)
-	if n == nil {
+	n := owner(u.c.look().edges, mode, key, nobody)
+	if n == nil || n.Self || u.isOut(n.ID, time.Now()) { // the next one would not answer: only gossip makes it the owner
 		return u.next.RoundTrip(req)
 	}
 	res, err := u.ask(n, req)
 	switch {
 	case req.Context().Err() != nil && err != nil:
 		return nil, proxy.Refused(req.Context().Err())
+	case errors.Is(err, errLate) && u.answers(req.Context(), n): // its origin is slow, or the object
 	case err != nil:
 		u.failed(n, err)
 	case !trusted(res.StatusCode):
@@ -63,10 +65,29 @@ func (u *Upstream) RoundTrip(req *http.Request) (*http.Response, error) {
 // their own accord is not.
 func trusted(code int) bool {
 	switch code {
-	case http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests, http.StatusLoopDetected:
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusRequestURITooLong,
+		http.StatusTooManyRequests, http.StatusRequestHeaderFieldsTooLarge:
 		return false
 	}
 	return code < 500
+}
+
+// answers reports whether a peer that is late answers at all.
+func (u *Upstream) answers(ctx context.Context, n *Node) bool {
+	addr, _ := n.Addr("http")
+	ctx, cancel := context.WithTimeout(ctx, peerDial)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodOptions, "http://"+addr, nil)
+	if err != nil {
+		return false
+	}
+	req.URL.Opaque = "*" // its front answers that by itself
+	res, err := u.http.RoundTrip(req)
+	if err != nil {
+		return false
+	}
+	res.Body.Close() //nolint:errcheck // there is nothing in it
+	return true
 }
 
 // ask sends a request to a peer.
@@ -83,7 +104,7 @@ func (u *Upstream) ask(n *Node, req *http.Request) (*http.Response, error) {
 	out := req.Clone(ctx)
 	out.URL = &url.URL{Scheme: "http", Host: addr, Path: req.URL.Path, RawPath: req.URL.RawPath, RawQuery: req.URL.RawQuery}
 	out.Header["Weir-Peer"] = []string{u.c.Mark(path)}
-	patience := peerHeader
+	patience := u.late
 	if strings.Contains(req.URL.RawQuery, "_HLS_") {
 		patience = peerBlock
 	}
@@ -105,7 +126,7 @@ func (u *Upstream) ask(n *Node, req *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-var errLate = fmt.Errorf("no answer in time")
+var errLate = errors.New("no answer in time")
 
 // A peerBody is an answer's body that goes on with an origin if the peer dies.
 type peerBody struct {

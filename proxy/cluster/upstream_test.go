@@ -154,6 +154,44 @@ func TestDeadPeerIsPassedOver(t *testing.T) {
 	}
 }
 
+// An object that takes long is asked of an origin, and says nothing of the peer.
+func TestSlowAnswerIsNoFailure(t *testing.T) {
+	r := newShareRig(t, func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.Path == "/slow" {
+			<-req.Context().Done()
+			return
+		}
+		fmt.Fprint(w, "far")
+	})
+	r.late = 100 * time.Millisecond
+	r.origin.RoundTripFunc = func(*http.Request) (*http.Response, error) { return answer(200, "origin"), nil }
+	for path, want := range map[string]string{"/slow": "origin", "/fast": "far"} {
+		r.late = 100 * time.Millisecond
+		if path == "/fast" {
+			r.late = peerHeader
+		}
+		if got, err := r.get(path, "cache:"+path); got != want || err != nil {
+			t.Errorf("%s: %q, %v, want %q", path, got, err, want)
+		}
+	}
+	if s := r.sharing(); len(s.Out) != 0 {
+		t.Errorf("passed over: %v", s.Out)
+	}
+}
+
+// A peer without a door in the clear for one thing is asked for others.
+func TestPeerWithoutADoor(t *testing.T) {
+	r := newShareRig(t, func(http.ResponseWriter, *http.Request) {})
+	r.c.look().edges[1].Services = r.c.look().edges[1].Services[1:] // RTSP only
+	r.origin.RoundTripFunc = func(*http.Request) (*http.Response, error) { return answer(200, "origin"), nil }
+	if got, err := r.get("/a", "cache:/a"); got != "origin" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	if r.owner("splitter", "splitter:/cam", nil) == nil || r.owner("splitter", "splitter:/cam", []string{"edge far"}) != nil {
+		t.Error("the owner of a pull is not asked, or though it is to be avoided")
+	}
+}
+
 // A peer that dies in the middle of a body is followed by an origin, if it is certain
 // that it has the same file.
 func TestBodyGoesOnWithOrigin(t *testing.T) {

@@ -45,7 +45,7 @@ type Config struct {
 	Options
 	Handler proxy.Handler // the ladder; asked for what it has at hand, too, if it is a proxy.Hitter
 	Gate    proxy.Admitter
-	Peer    func(mark, path string) bool // is what Weir-Peer says in a request for a path true? nil: no
+	Peer    func(mark, path string) bool // is what Weir-Peer says in a request for a path true? nil: there are no edges
 	Metrics prometheus.Registerer
 	Log     *zap.Logger
 }
@@ -58,6 +58,7 @@ type Front struct {
 	http, https  *listener // nil if off
 	rtsp, rtsps  *listener
 	draining     atomic.Bool
+	marked       atomic.Int64 // when a bad mark was last complained of, Unix s
 	drainTimeout atomic.Int64 // ns
 
 	mu      sync.Mutex
@@ -72,9 +73,6 @@ var (
 
 // New reads the certificate and binds the listeners.
 func New(cfg Config) (*Front, error) {
-	if cfg.Peer == nil {
-		cfg.Peer = func(string, string) bool { return false }
-	}
 	f := &Front{cfg: cfg, log: cfg.Log.Named("front"), viewers: map[any]context.CancelFunc{}}
 	f.drainTimeout.Store(int64(cfg.DrainTimeout))
 	if cfg.secure() {

@@ -160,8 +160,14 @@ func (f *Front) check(r *http.Request, path string) (*proxy.Viewer, error) {
 	if v.Secure = r.TLS != nil; v.Secure {
 		v.Certificate = certified(r.TLS)
 	}
-	v.Peer = r.Method == http.MethodGet && f.isPeer(r.Header.Get(markField), path) // edges ask each other for nothing else
+	mark := r.Header.Get(markField)
 	delete(r.Header, markField)
+	if r.Method == http.MethodGet { // edges ask each other for nothing else
+		var err error
+		if v.Peer, err = f.isPeer(mark, path); err != nil {
+			return &v, err
+		}
+	}
 	return &v, f.cfg.Gate.Check(r.Context(), &v)
 }
 

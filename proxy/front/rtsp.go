@@ -114,15 +114,31 @@ func (f *Front) checkRTSP(ctx context.Context, c *conn, stream net.Conn, req *wi
 		f.cfg.Gate.Offend(from.Addr(), proxy.BadRequest)
 		return nil, err
 	}
-	v.Peer = f.isPeer(req.Header.Get(markField), v.Path)
+	if v.Peer, err = f.isPeer(req.Header.Get(markField), v.Path); err != nil {
+		return nil, err
+	}
 	return v, f.cfg.Gate.Check(ctx, v)
 }
 
 // markField is where an edge says that it is one.
 const markField = "Weir-Peer"
 
-// isPeer reports whether a request with that mark comes from an edge of the cluster.
-func (f *Front) isPeer(mark, path string) bool { return mark != "" && f.cfg.Peer(mark, path) }
+// isPeer reports whether a request with that mark comes from an edge of the cluster. One
+// whose mark is not good is refused: taken for a viewer, two edges could come to be fed by
+// each other.
+func (f *Front) isPeer(mark, path string) (bool, error) {
+	if mark == "" || f.cfg.Peer == nil {
+		return false, nil
+	}
+	if f.cfg.Peer(mark, path) {
+		return true, nil
+	}
+	now := time.Now().Unix()
+	if last := f.marked.Load(); now-last >= 60 && f.marked.CompareAndSwap(last, now) {
+		f.log.Warn("a request claims to be from an edge, and its mark is not good: other keys, or clocks that are apart?")
+	}
+	return false, &proxy.Refusal{Reason: proxy.SecondHand}
+}
 
 // firstRequest answers OPTIONS until another request comes; that one and all
 // behind it will be read from c again. The first of all has to come in time.
