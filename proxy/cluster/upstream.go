@@ -42,8 +42,9 @@ type Upstream struct {
 	fills atomic.Uint64 // requests that peers answered
 	falls atomic.Uint64 // times that an origin was asked because a peer failed
 
-	mu  sync.Mutex
-	out map[ID]time.Time // peers that have failed, and until when they are passed over
+	mu    sync.Mutex
+	out   map[ID]time.Time // peers that have failed, and until when they are passed over
+	links map[*peerLink]bool
 }
 
 var _ proxy.Upstream = (*Upstream)(nil)
@@ -57,8 +58,9 @@ func (c *Cluster) Upstream(next proxy.Upstream) proxy.Upstream {
 		c.log.Info("edges do not share pulls and fills", zap.String("share", c.o.Share), zap.Int("keys", len(c.secrets())))
 		return next
 	}
-	u := &Upstream{c: c, next: next, late: peerHeader, out: map[ID]time.Time{}}
+	u := &Upstream{c: c, next: next, late: peerHeader, out: map[ID]time.Time{}, links: map[*peerLink]bool{}}
 	u.http = u.transport()
+	c.OnChange(u.handOver)
 	c.shared = u
 	return u
 }
@@ -98,9 +100,10 @@ func (u *Upstream) link(ctx context.Context, n *Node, path string) (*proxy.Link,
 	if err != nil {
 		return nil, err
 	}
+	l := u.joins(n.ID, conn)
 	return &proxy.Link{
-		Conn: conn, URL: &url.URL{Scheme: "rtsp", Host: addr, Path: path}, Origin: edgeName(n), Mark: u.c.Mark(path),
-		Fail: func(err error) { u.failed(n, err) },
+		Conn: l, URL: &url.URL{Scheme: "rtsp", Host: addr, Path: path}, Origin: edgeName(n), Mark: u.c.Mark(path),
+		Leave: l.leave, Fail: func(err error) { u.failed(n, err) },
 	}, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -189,6 +190,46 @@ func TestPeerWithoutADoor(t *testing.T) {
 	}
 	if r.owner("splitter", "splitter:/cam", nil) == nil || r.owner("splitter", "splitter:/cam", []string{"edge far"}) != nil {
 		t.Error("the owner of a pull is not asked, or though it is to be avoided")
+	}
+}
+
+// Who pulls from an edge that drains is told to go elsewhere, and who has gone is not.
+func TestDrainingPeerIsLeft(t *testing.T) {
+	r := newShareRig(t, func(http.ResponseWriter, *http.Request) {})
+	link, err := r.DialRTSP(t.Context(), proxy.Want{Path: "/cam"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer link.Close()
+	gone, err := r.DialRTSP(t.Context(), proxy.Want{Path: "/cam"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.handOver()
+	for l := range r.links {
+		if l.due != nil {
+			t.Fatal("a link to an edge that is well is to be left")
+		}
+	}
+	gone.Close()
+	was := r.c.look()
+	now := &view{nodes: slices.Clone(was.nodes), edges: was.edges}
+	now.nodes[1].State = Draining
+	r.c.view.Store(now)
+	r.handOver()
+	select {
+	case <-link.Leave:
+	case <-time.After(patient):
+		t.Fatal("nobody says that the edge drains")
+	}
+	select {
+	case <-gone.Leave:
+		t.Error("a closed link is told to leave")
+	default:
+	}
+	link.Close()
+	if len(r.links) != 0 {
+		t.Errorf("%d links are kept", len(r.links))
 	}
 }
 
