@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -206,4 +207,31 @@ func TestBeforeAndAfterRun(t *testing.T) {
 	ask()
 	p.run().end()
 	ask()
+}
+
+// A seed may be a name, and one without an address is asked for on; a cluster may speak
+// IPv6.
+func TestSeedsByName(t *testing.T) {
+	first := start(t, "edge1")
+	byName := setup{name: "edge2", options: Options{Join: []string{
+		"nobody.invalid:7946", fmt.Sprintf("localhost:%d", first.transport.advertise.Port())}}}.make(t).run()
+	meet(t, first, byName)
+}
+
+func TestIPv6(t *testing.T) {
+	if c, err := net.Listen("tcp", "[::1]:0"); err != nil {
+		t.Skip("no IPv6 here:", err)
+	} else {
+		c.Close()
+	}
+	six := setup{name: "edge1", options: Options{Listen: "[::1]:0"}}
+	first := six.make(t).run()
+	six.name, six.join = "edge2", []*peer{first}
+	second := six.make(t).run()
+	meet(t, first, second)
+	if a := second.node("edge1").Gossip; a != first.transport.advertise || !a.Addr().Is6() {
+		t.Errorf("edge1 is at %v, want %v", a, first.transport.advertise)
+	}
+	first.Tell("gauge", []byte("1"), time.Minute)
+	hears(t, second, "gauge", "edge1=1")
 }
