@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/peterbourgon/ff/v3"
 	"github.com/peterbourgon/ff/v3/ffyaml"
@@ -87,11 +88,40 @@ func (c *config) parse(args []string) error {
 		c.help()
 		return err
 	case err != nil:
-		return fmt.Errorf("%w (%w)", err, errUsage)
+		return fmt.Errorf("%w%s (%w)", err, c.hint(err), errUsage)
 	case c.fs.NArg() > 0:
 		return fmt.Errorf("%q is not a flag (%w)", c.fs.Arg(0), errUsage)
 	}
 	return nil
+}
+
+// hint says what is missing in a duration without a unit, the commonest mistake.
+func (c *config) hint(err error) (hint string) {
+	c.fs.VisitAll(func(f *flag.Flag) {
+		v, ok := f.Value.(flag.Getter)
+		if !ok || !strings.Contains(err.Error(), " -"+f.Name+": parse error") {
+			return
+		}
+		if _, ok := v.Get().(time.Duration); ok {
+			hint = ": a duration has a unit, as in 90s or 1h30m"
+		}
+	})
+	return hint
+}
+
+// strays are the variables of an environment that look like flags and are none. Those
+// that Kubernetes sets for a service named weir are not meant as such.
+func (c *config) strays(environ []string) (names []string) {
+	known := map[string]bool{}
+	underscores := strings.NewReplacer("-", "_", ".", "_")
+	c.fs.VisitAll(func(f *flag.Flag) { known["WEIR_"+strings.ToUpper(underscores.Replace(f.Name))] = true })
+	for _, e := range environ {
+		name, _, _ := strings.Cut(e, "=")
+		if strings.HasPrefix(name, "WEIR_") && !known[name] && !strings.HasPrefix(name, "WEIR_SERVICE_") && !strings.HasPrefix(name, "WEIR_PORT") {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // validate reports all mistakes together, but for those of the modes, which

@@ -16,6 +16,8 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+
+	"go.uber.org/zap"
 )
 
 // Exit codes.
@@ -82,6 +84,9 @@ func serve(ctx context.Context, in invocation) error {
 		return nil
 	}
 	log, level := c.logger(in.stderr)
+	if strays := c.strays(os.Environ()); len(strays) > 0 {
+		log.Warn("no flag is named as these variables are", zap.Strings("environment", strays))
+	}
 	n, err := newNode(c, log, level)
 	if err != nil {
 		return err
