@@ -54,3 +54,28 @@ func (c *conn) leftTo(v *proxy.Viewer) bool {
 	defer c.mu.Unlock()
 	return c.gone && v.Same(c.Viewer)
 }
+
+// claim gives a viewer's UDP address to a session. Another one that has it is of
+// a viewer who has gone without a word: two cannot receive there.
+func (s *Splitter) claim(addr string, to *session) {
+	to.claims = append(to.claims, addr)
+	s.mu.Lock()
+	old := s.ports[addr]
+	s.ports[addr] = to
+	s.mu.Unlock()
+	if old != nil && old != to {
+		old.setReason("its port was taken over")
+		old.close()
+	}
+}
+
+// forget drops the claims of a session.
+func (s *Splitter) forget(of *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range of.claims {
+		if s.ports[a] == of {
+			delete(s.ports, a)
+		}
+	}
+}

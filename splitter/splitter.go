@@ -3,12 +3,13 @@
 //
 //	origin ──RTSP──► feed ──► ring (one per path) ──► cursor of each viewer ──► one write per burst and viewer
 //
-// gortsplib signals, Weir moves the bytes. A feed (feed.go) keeps the source
-// alive through a pull (pull.go); its ingest numbers the packets so that they go
+// gortsplib signals, Weir moves the bytes. A feed (feed.go, reopen.go) keeps the source
+// alive through a pull (pull*.go); its ingest numbers the packets so that they go
 // on over a change of source (ingest.go, clock.go) and publishes them in bursts
-// into the ring (ring.go). Workers (fanout.go) write each burst to their share of
-// the viewers, without waiting: over TCP through the viewer's conn (conn.go), over
-// UDP in batches (udp.go). vet.go reads what viewers ask, signalling.go answers.
+// into the ring (ring.go), where each viewer begins (opening.go). Workers (fanout.go)
+// write each burst to their share of the viewers, without waiting: over TCP through the
+// viewer's conn (conn*.go), over UDP in batches (udp.go). vet.go reads what viewers ask,
+// signalling.go and answers.go answer.
 //
 // It is not for stored streams (left to the next rung) nor for publishing to.
 // Limits: 32 tracks; packets of 65535 bytes over TCP and 1472 over UDP; a new
@@ -24,13 +25,9 @@ package splitter
 
 import (
 	"context"
-	"errors"
 	"maps"
-	"net"
-	"net/http"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -38,14 +35,6 @@ import (
 	"go.uber.org/zap"
 
 	"weir/proxy"
-)
-
-// How long what an origin said of a path is remembered, and of how many paths.
-// Meanwhile nobody asks it again.
-const (
-	rememberStored  = 30 * time.Second
-	rememberRefused = time.Second
-	rememberPaths   = 4096
 )
 
 // A Splitter is a proxy.Mode.
@@ -76,12 +65,6 @@ type Splitter struct {
 
 var _ proxy.Mode = (*Splitter)(nil)
 
-// A verdict is why a path has no feed.
-type verdict struct {
-	err   error
-	until time.Time
-}
-
 // New makes a splitter and binds its UDP ports.
 func New(o Options, env proxy.Env) (*Splitter, error) {
 	if err := o.Validate(); err != nil {
@@ -109,40 +92,23 @@ func New(o Options, env proxy.Env) (*Splitter, error) {
 func (s *Splitter) Run(asked context.Context) error {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(asked))
 	defer cancel()
-	var wg sync.WaitGroup
 	h := newSignalling(s)
 	if err := h.server.Start(); err != nil {
 		s.conns.Close()
 		s.udp.close()
 		return err
 	}
+	var wg sync.WaitGroup
 	for _, w := range s.workers {
 		wg.Go(func() { w.run(ctx, newBatch(s.udp)) })
 	}
-	if up, ok := proxy.Face[interface{ Always() []string }](s.env.Upstream); ok {
-		for i, path := range up.Always() {
-			wg.Go(func() {
-				pause(ctx, time.Duration(i)*redialShare) // an origin may have many of them
-				s.attend(ctx, path)
-			})
-		}
+	for i, path := range s.always() {
+		wg.Go(func() {
+			pause(ctx, time.Duration(i)*redialShare) // an origin may have many of them
+			s.attend(ctx, path)
+		})
 	}
-	stopped := make(chan error, 1)
-	go h.wait(stopped)
-	var err error
-	for done := false; !done; {
-		select {
-		case f := <-s.start:
-			wg.Go(func() { s.runFeed(ctx, f) })
-		case err = <-stopped: // by itself: it should not
-			done = true
-		case <-asked.Done():
-			letGo(s.views())
-			h.server.Close()
-			<-stopped
-			done = true
-		}
-	}
+	err := s.runFeeds(ctx, asked, &wg, h)
 	s.conns.Close()
 	s.udp.close()
 	cancel()
@@ -150,215 +116,32 @@ func (s *Splitter) Run(asked context.Context) error {
 	return err
 }
 
-// attend keeps the feed of a path alive though nobody watches: it asks for it as
-// a viewer would, again before that is forgotten.
-func (s *Splitter) attend(ctx context.Context, path string) {
-	for ; ctx.Err() == nil; pause(ctx, grace/2) {
-		if _, err := s.find(ctx, path, false); err != nil {
-			s.log.Debug("source that is always to be pulled", zap.String("path", path), zap.Error(err))
-		}
-	}
-}
-
-// runFeed is a feed's life, and what is left of it.
-func (s *Splitter) runFeed(ctx context.Context, f *feed) {
-	f.run(ctx)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if f.err == nil {
-		s.complaints.Remove(f.path)
-	}
-	if s.feeds[f.path] != f {
-		return // another has taken its place: what this one has to say is old
-	}
-	delete(s.feeds, f.path)
-	switch {
-	case errors.Is(f.err, errStored):
-		s.verdicts.Add(f.path, verdict{f.err, time.Now().Add(rememberStored)})
-	case f.err != nil:
-		s.complain(f.path, f.err)
-		s.verdicts.Add(f.path, verdict{f.err, time.Now().Add(rememberRefused)})
-	}
-}
-
-// complain says why a path has no feed. Paths that viewers invent are kept out of the
-// log, and so is what has been said before: a camera that is off is asked for again and
-// again. s.mu is held.
-func (s *Splitter) complain(path string, err error) {
-	level := zap.InfoLevel
-	reason := proxy.Refused(err).Reason
-	if said, _ := s.complaints.Get(path); said == reason || reason == proxy.NotFound || reason == proxy.NoOrigin {
-		level = zap.DebugLevel
-	}
-	s.complaints.Add(path, reason)
-	s.log.Log(level, "no feed", zap.String("path", path), zap.Error(err))
-}
-
-// lookup is find for a viewer, who may be another edge.
-func (s *Splitter) lookup(ctx context.Context, v *proxy.Viewer) (*feed, error) {
-	f, err := s.find(ctx, v.Path, v.Peer)
-	if err == nil && v.Peer && !f.forEdge(ctx) {
-		err = &proxy.Refusal{Reason: proxy.SecondHand}
-	}
-	return f, err
-}
-
-// find returns the feed of a path, begins it if there is none, and waits until
-// it plays; direct has a new one ask origins only. Errors are *proxy.Refusal, but for
-// errStored.
-func (s *Splitter) find(ctx context.Context, path string, direct bool) (*feed, error) {
-	s.mu.Lock()
-	if v, ok := s.verdicts.Get(path); ok {
-		if time.Now().Before(v.until) {
-			s.mu.Unlock()
-			return nil, v.err
-		}
-		s.verdicts.Remove(path)
-	}
-	f, running := s.feeds[path]
-	if running && !f.touch() {
-		if err := f.refused(); err != nil { // it is about to be noted
-			s.mu.Unlock()
-			return nil, err
-		}
-		running = false
-	}
-	if running && direct && f.waitsForEdge(s.env.Peers) {
-		s.mu.Unlock()
-		return nil, &proxy.Refusal{Reason: proxy.SecondHand}
-	}
-	if !running {
-		f = newFeed(path, s)
-		f.pull.direct.Store(direct)
-		f.touch()
-		s.feeds[path] = f
-	}
-	s.mu.Unlock()
-
-	if !running {
+// runFeeds starts feeds as they are asked for. It returns when the signalling has
+// stopped: by itself, with an error, or after the goodbyes when asked is done.
+func (s *Splitter) runFeeds(ctx, asked context.Context, wg *sync.WaitGroup, h *signalling) error {
+	stopped := make(chan error, 1)
+	go h.wait(stopped)
+	for {
 		select {
-		case s.start <- f:
-		case <-ctx.Done():
-			s.drop(f)
-			return nil, proxy.Refused(ctx.Err())
-		case <-s.conns.closed:
-			return nil, &proxy.Refusal{Reason: proxy.Draining}
+		case f := <-s.start:
+			wg.Go(func() { s.runFeed(ctx, f) })
+		case err := <-stopped:
+			return err
+		case <-asked.Done():
+			letGo(s.views())
+			h.server.Close()
+			<-stopped
+			return nil
 		}
 	}
-	select {
-	case <-f.opened:
-		return f, f.err
-	case <-ctx.Done():
-		return nil, proxy.Refused(ctx.Err())
-	case <-s.conns.closed:
-		return nil, &proxy.Refusal{Reason: proxy.Draining}
-	}
 }
 
-// drop forgets a feed that never began to run.
-func (s *Splitter) drop(f *feed) {
-	f.err = proxy.Refused(context.Canceled)
-	f.setState("ended", "")
-	close(f.opened)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.feeds[f.path] == f {
-		delete(s.feeds, f.path)
-	}
-}
-
-// ServeHTTP implements proxy.Handler: nothing of HTTP is ours yet.
-func (s *Splitter) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.env.Next.ServeHTTP(w, r) }
-
-// Hit implements proxy.Hitter for the rung to the right.
-func (s *Splitter) Hit(p *proxy.Plain) *proxy.Hit {
-	if next, ok := s.env.Next.(proxy.Hitter); ok {
-		return next.Hit(p)
+// always are the paths that are pulled though nobody watches.
+func (s *Splitter) always() []string {
+	if up, ok := proxy.Face[interface{ Always() []string }](s.env.Upstream); ok {
+		return up.Always()
 	}
 	return nil
-}
-
-// ServeRTSP implements proxy.Handler. What is not live is left to the next rung.
-func (s *Splitter) ServeRTSP(ctx context.Context, rc *proxy.RTSPConn) {
-	if s.leaves(ctx, rc) {
-		s.env.Next.ServeRTSP(ctx, rc)
-		return
-	}
-	rc.First = nil // it is read again; a connection may be kept for days
-	c := newConn(ctx, s, rc)
-	if !s.conns.push(ctx, c) {
-		rc.Close()
-		return
-	}
-	select {
-	case <-c.ended:
-	case <-ctx.Done():
-		c.shut()
-		s.wait(c)
-	case <-s.conns.closed:
-		s.wait(c)
-	}
-	c.work.Wait()
-}
-
-// wait returns when gortsplib has done with a connection. When the splitter has
-// stopped, so has gortsplib, and one that it never took is only ours to close.
-func (s *Splitter) wait(c *conn) {
-	select {
-	case <-c.ended:
-	case <-s.conns.closed:
-		c.Close()
-	}
-}
-
-// leaves reports whether the next rung is to have the connection: for a stored
-// stream, one that is to be talked to (ONVIF streaming §5.3), or a session that
-// is none of ours (RFC 2326 §1.1: it may have been made on another connection).
-func (s *Splitter) leaves(ctx context.Context, rc *proxy.RTSPConn) bool {
-	req := rc.First
-	if strings.Contains(req.Header.Get("Require"), "backchannel") {
-		return true
-	}
-	if req.Header.Get("Session") != "" {
-		return !s.has(rc.Viewer.Path)
-	}
-	if req.Method != "DESCRIBE" && req.Method != "SETUP" {
-		return false
-	}
-	_, err := s.lookup(ctx, rc.Viewer)
-	return errors.Is(err, errStored)
-}
-
-// has reports whether a path has a feed.
-func (s *Splitter) has(path string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.feeds[path] != nil
-}
-
-// claim gives a viewer's UDP address to a session. Another one that has it is of
-// a viewer who has gone without a word: two cannot receive there.
-func (s *Splitter) claim(addr string, to *session) {
-	to.claims = append(to.claims, addr)
-	s.mu.Lock()
-	old := s.ports[addr]
-	s.ports[addr] = to
-	s.mu.Unlock()
-	if old != nil && old != to {
-		old.setReason("its port was taken over")
-		old.close()
-	}
-}
-
-// forget drops the claims of a session.
-func (s *Splitter) forget(of *session) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, a := range of.claims {
-		if s.ports[a] == of {
-			delete(s.ports, a)
-		}
-	}
 }
 
 // Ready implements proxy.Part: a splitter is ready without an origin, since it
@@ -391,44 +174,3 @@ func (s *Splitter) views() (all []*session) {
 	}
 	return all
 }
-
-// A connQueue hands connections to gortsplib as a listener.
-type connQueue struct {
-	c      chan *conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func newConnQueue() *connQueue {
-	return &connQueue{c: make(chan *conn), closed: make(chan struct{})}
-}
-
-// push reports whether the connection was taken.
-func (q *connQueue) push(ctx context.Context, c *conn) bool {
-	select {
-	case q.c <- c:
-		return true
-	case <-ctx.Done():
-	case <-q.closed:
-	}
-	return false
-}
-
-// Accept implements net.Listener.
-func (q *connQueue) Accept() (net.Conn, error) {
-	select {
-	case c := <-q.c:
-		return c, nil
-	case <-q.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close implements net.Listener.
-func (q *connQueue) Close() error {
-	q.once.Do(func() { close(q.closed) })
-	return nil
-}
-
-// Addr implements net.Listener.
-func (q *connQueue) Addr() net.Addr { return &net.TCPAddr{} }
