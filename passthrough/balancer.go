@@ -97,13 +97,34 @@ func (b *Balancer) Always() (paths []string) {
 }
 
 // DialRTSP implements proxy.Upstream. The next candidate is tried when a dial
-// fails; a place is counted from before the dial until the link is closed.
+// fails; a place is counted from before the dial until the link is closed. When all that
+// looked alive are dead, those that looked dead are tried, for one may have come back.
 func (b *Balancer) DialRTSP(ctx context.Context, w proxy.Want) (*proxy.Link, error) {
-	all, err := b.candidates(query{path: w.Path, origin: w.Origin, avoid: w.Avoid})
+	q := query{path: w.Path, origin: w.Origin, avoid: w.Avoid}
+	all, err := b.candidates(q)
 	if err != nil {
 		return nil, err
 	}
-	var errs []error
+	link, errs := b.dialAny(ctx, all, w.Path)
+	if link == nil && len(errs) > 0 && ctx.Err() == nil && w.Origin == "" {
+		q.avoid = slices.Clone(q.avoid)
+		for _, o := range all {
+			q.avoid = append(q.avoid, o.name)
+		}
+		if rest, err := b.candidates(q); err == nil {
+			var more []error
+			link, more = b.dialAny(ctx, rest, w.Path)
+			errs = append(errs, more...)
+		}
+	}
+	if link == nil {
+		return nil, refusal(ctx, errs)
+	}
+	return link, nil
+}
+
+// dialAny dials one after the other until one answers, nil if none does.
+func (b *Balancer) dialAny(ctx context.Context, all []*origin, path string) (link *proxy.Link, errs []error) {
 	for i, o := range all {
 		leave, ok := o.claim(i == 0)
 		if !ok {
@@ -111,7 +132,7 @@ func (b *Balancer) DialRTSP(ctx context.Context, w proxy.Want) (*proxy.Link, err
 		}
 		c, err := b.connect(ctx, o)
 		if err == nil {
-			return b.link(c.(*net.TCPConn), leave, o, w.Path), nil
+			return b.link(c.(*net.TCPConn), leave, o, path), nil
 		}
 		leave()
 		errs = append(errs, err)
@@ -119,7 +140,7 @@ func (b *Balancer) DialRTSP(ctx context.Context, w proxy.Want) (*proxy.Link, err
 			break
 		}
 	}
-	return nil, refusal(ctx, errs)
+	return nil, errs
 }
 
 // A linkConn leaves its origin when it is closed.

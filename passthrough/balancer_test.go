@@ -1,6 +1,7 @@
 package passthrough
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -126,6 +127,32 @@ func TestRefusedDialMovesOn(t *testing.T) {
 	}
 	if s[2].Name != up || s[2].State != "up" || s[2].Dials != 1 || s[2].Failures != 0 || s[2].LastError != "" {
 		t.Errorf("status of the live origin = %+v", s[2])
+	}
+}
+
+// What looked dead and is back is found when what looked alive is dead: nobody waits for
+// a probe to tell.
+func TestBackBeforeItIsProbed(t *testing.T) {
+	first, second := proxytest.ClosedAddr(t), proxytest.ClosedAddr(t)
+	b := balancer(t, inTurn, "-origin", "rtsp://"+first, "-origin", "rtsp://"+second)
+	b.setProbing(true)
+	at := map[string]string{} // where they are now
+	b.dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, cmp.Or(at[addr], addr))
+	}
+	at[second], _ = listen(t, "127.0.0.1")
+	if got := dial(t, b, proxy.Want{Path: "/cam"}).Origin; got != second {
+		t.Fatalf("origin = %s, want %s", got, second)
+	}
+	at[first], at[second] = at[second], ""
+	if got := dial(t, b, proxy.Want{Path: "/cam"}).Origin; got != first {
+		t.Errorf("origin = %s, want %s, which is back", got, first)
+	}
+	at[first] = ""
+	_, err := b.DialRTSP(t.Context(), proxy.Want{Path: "/cam", Avoid: []string{second}})
+	wantRefusal(t, err, proxy.OriginDown, 5*time.Second)
+	if n := status(b)[1].Dials; n != 2 {
+		t.Errorf("%d dials of the one that is to be avoided, want 2 as before", n)
 	}
 }
 

@@ -1,9 +1,14 @@
 package splitter_test
 
 import (
+	"context"
+	"net"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"weir/proxy/proxytest"
 
 	"weir/proxy/origintest"
 )
@@ -91,5 +96,41 @@ func TestLeavesASilentOrigin(t *testing.T) {
 	more(t, waiting, 0, 20)
 	if f := alone.feed(clock); f.Pulls != 1 {
 		t.Errorf("the edge with one origin has pulled %d times, want 1", f.Pulls)
+	}
+}
+
+// An origin takes connections and ends them, as a proxy does whose server is gone: the
+// other one is asked at once, and viewers notice neither before the first packet nor later.
+func TestOriginThatHangsUp(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dials atomic.Int64
+	background(t, func(ctx context.Context) error {
+		defer context.AfterFunc(ctx, func() { l.Close() })()
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return nil
+			}
+			dials.Add(1)
+			c.Close()
+		}
+	})
+	good := newOrigin(t, origintest.Options{})
+	o := edgeOptions()
+	o.Linger = time.Millisecond
+	e := newEdge(t, o, balancer(t, "rtsp://"+l.Addr().String(), good.URL()))
+	for try := 0; dials.Load() == 0; try++ { // which one is asked first is drawn
+		if try > 100 {
+			t.Fatal("the bad origin is never asked")
+		}
+		w, err := open(e.url+clock, "tcp")
+		if err != nil {
+			t.Fatalf("the viewer is told of it: %v", err)
+		}
+		w.leave()
+		proxytest.Eventually(t, 10*time.Second, "the feed's end", func() bool { return good.Counts().Playing == 0 })
 	}
 }

@@ -61,8 +61,12 @@ func (p *puller) describe(ctx context.Context) (*pull, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*p.timeout)
 	defer cancel()
 	pl, err := p.reach(ctx, p.direct.Load())
-	if err != nil && pl.fromEdge() && ctx.Err() == nil { // whatever its reason is, it need not be an origin's
+	switch {
+	case err == nil || ctx.Err() != nil:
+	case pl.fromEdge(): // whatever its reason is, it need not be an origin's
 		pl, err = p.reach(ctx, true)
+	case pl != nil && pl.another() && (p.again || !answered(err)): // it died just now, or what viewers watch is elsewhere
+		pl, err = p.reach(ctx, p.direct.Load())
 	}
 	if err != nil {
 		return nil, err
@@ -95,10 +99,16 @@ func (p *puller) reach(ctx context.Context, direct bool) (*pull, error) {
 	}
 	pl.close()
 	p.avoid = link.Origin
-	if code := (liberrors.ErrClientBadStatusCode{}); pl.fromEdge() && !errors.As(err, &code) {
+	if pl.fromEdge() && !answered(err) {
 		link.Fail(err)
 	}
 	return pl, err
+}
+
+// answered reports whether an error is what the far end said.
+func answered(err error) bool {
+	code := liberrors.ErrClientBadStatusCode{}
+	return errors.As(err, &code)
 }
 
 // fromEdge reports whether a pull is from another edge.

@@ -21,8 +21,10 @@ type outage struct {
 	tries  int
 }
 
-// stable is for how long media must come before an outage is over.
-const stable = 5 * time.Second
+// stable is for how long media must come before an outage is over: long enough that an
+// origin that drops each pull is not asked without pause, and short enough that one that
+// dies now, after another has died a moment ago, is left at once.
+const stable = time.Second
 
 // reopen tries until the source is back, nil if it stays away, comes back as
 // something else, or nobody waits for it.

@@ -2,28 +2,26 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
-	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 
-	"weir/cache"
 	"weir/proxy/origintest"
 	"weir/proxy/viewer"
-	"weir/splitter"
 )
 
 const (
 	demoPath  = "/live/clock"
 	demoEvery = 500 * time.Millisecond // between two of the demo's own viewers
+	minKill   = time.Second            // within which one origin can be back before the other goes
 )
 
 // demo runs the whole product on this machine: two embedded origins, an edge in
@@ -37,12 +35,13 @@ func demo(ctx context.Context, in invocation) error {
 	d := &demonstration{stdout: in.stdout}
 	c.fs.DurationVar(&d.length, "for", 0, "how long to run; 0 means until Ctrl-C")
 	c.fs.BoolVar(&d.json, "json", false, "print what happened as one JSON object, and nothing else, on standard output")
+	c.fs.DurationVar(&d.kill, "kill", 0, "how often to kill the origin in use, of which no viewer shall notice; 0 means never")
 	c.fs.IntVar(&d.viewers, "viewers", 5, "how many viewers of its own the demo starts, half a second apart")
 	if err := c.parse(in.args); err != nil {
 		return err
 	}
-	if c.front.RTSP == "" || d.viewers < 0 {
-		return errors.New("the demo needs -rtsp, and 0 or more -viewers")
+	if c.front.RTSP == "" || d.viewers < 0 || d.kill < 0 || d.kill > 0 && d.kill < minKill {
+		return fmt.Errorf("the demo needs -rtsp, 0 or more -viewers, and %v at least between two -kill", minKill)
 	}
 	if d.viewers > 0 && asksCredentials(c) {
 		return errors.New("the demo's own viewers have no credentials: with -admission.keys, .jwt, .users or -tls.client-ca it needs -viewers 0")
@@ -59,6 +58,7 @@ func asksCredentials(c *config) bool {
 // A demonstration is one run of the demo.
 type demonstration struct {
 	length  time.Duration
+	kill    time.Duration // between two
 	viewers int
 	json    bool
 	stdout  io.Writer
@@ -67,8 +67,12 @@ type demonstration struct {
 	node    *node
 	began   time.Time
 
-	mu   sync.Mutex
-	seen []*viewer.Viewer // the demo's own, that played
+	pauses pauses // since the last kill
+	killed atomic.Int64
+
+	mu    sync.Mutex
+	seen  []*viewer.Viewer // the demo's own, that played
+	worst time.Duration    // the longest pause after a kill
 }
 
 func (d *demonstration) run(ctx context.Context, c *config, in invocation) error {
@@ -89,6 +93,9 @@ func (d *demonstration) run(ctx context.Context, c *config, in invocation) error
 	defer stopOrigins()
 	stopViewers := spawn(lasting, func(ctx context.Context) { d.watch(ctx, log) })
 	defer stopViewers()
+	if d.kill > 0 {
+		defer spawn(ctx, func(ctx context.Context) { d.killOrigins(ctx, log) })()
+	}
 	var nodeErr error
 	signals := make(chan os.Signal, 2) // the node's: it is to know of the second one
 	nodeDone := make(chan struct{})
@@ -208,10 +215,12 @@ func (d *demonstration) watch(ctx context.Context, log *zap.Logger) {
 }
 
 func (d *demonstration) view(ctx context.Context, url string, i int) error {
-	v, err := viewer.Open(ctx, viewer.Options{URL: url, UserAgent: "weir demo, viewer " + strconv.Itoa(i+1)})
+	v, err := viewer.Open(ctx, viewer.Options{URL: url, UserAgent: "weir demo, viewer " + strconv.Itoa(i+1),
+		OnPacket: func(int, []byte) { d.pauses.saw(i) }})
 	if err != nil {
 		return err
 	}
+	defer d.pauses.left(i)
 	d.mu.Lock()
 	d.seen = append(d.seen, v)
 	d.mu.Unlock()
@@ -235,74 +244,6 @@ func (d *demonstration) fetch(ctx context.Context, c *http.Client) error {
 	defer res.Body.Close()
 	_, err = io.Copy(io.Discard, res.Body)
 	return err
-}
-
-// A demoReport is what happened. Milliseconds are from a viewer's dial.
-type demoReport struct {
-	Seconds         float64 `json:"seconds"`
-	Viewers         int     `json:"viewers"` // of the demo's own that played
-	LivePulls       int     `json:"live_pulls"`
-	OriginConns     int     `json:"origin_connections"`
-	BytesFromOrigin uint64  `json:"bytes_from_origin"`
-	BytesToViewers  uint64  `json:"bytes_to_viewers"` // strangers' included
-	PacketsLost     uint64  `json:"packets_lost"`
-	HTTPAnswers     uint64  `json:"http_answers"` // by the cache
-	HTTPFills       uint64  `json:"http_origin_requests"`
-	FirstKeyP50     float64 `json:"first_key_frame_ms_p50"`
-	FirstKeyMax     float64 `json:"first_key_frame_ms_max"`
-}
-
-func (d *demonstration) report() *demoReport {
-	r := &demoReport{Seconds: time.Since(d.began).Seconds()}
-	for _, o := range d.origins {
-		c := o.Counts()
-		r.OriginConns += c.Connections
-	}
-	for _, p := range d.node.parts {
-		switch st := p.Part.Status().(type) {
-		case splitter.Status:
-			r.BytesToViewers += st.SentBytes
-			for _, f := range st.Feeds {
-				r.BytesFromOrigin += f.InBytes
-				r.LivePulls += f.Pulls
-			}
-		case cache.Status:
-			r.HTTPAnswers += st.Hits + st.Stale + st.Misses + st.Passed
-			r.HTTPFills += st.OriginAsked
-		}
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var keys []time.Duration
-	for _, v := range d.seen {
-		st := v.Stats()
-		r.PacketsLost += st.Lost
-		if st.Packets > 0 {
-			r.Viewers++
-		}
-		if st.FirstKeyAfter > 0 {
-			keys = append(keys, st.FirstKeyAfter)
-		}
-	}
-	if slices.Sort(keys); len(keys) > 0 {
-		r.FirstKeyP50 = milliseconds(keys[len(keys)/2])
-		r.FirstKeyMax = milliseconds(keys[len(keys)-1])
-	}
-	return r
-}
-
-func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-
-// tell prints the report.
-func (d *demonstration) tell(r *demoReport) error {
-	if d.json {
-		return json.NewEncoder(d.stdout).Encode(r)
-	}
-	d.say("\nIn %.1f s, %d viewers got %.1f MB, for which the origins sent %.1f MB in %d pull(s).\n"+
-		"First key frame %.1f ms after the dial (median; the slowest, who waited for the source, %.1f ms). Packets lost: %d.\n"+
-		"Over HTTP, %d answers cost the origin %d request(s).\n",
-		r.Seconds, r.Viewers, float64(r.BytesToViewers)/1e6, float64(r.BytesFromOrigin)/1e6, r.LivePulls, r.FirstKeyP50, r.FirstKeyMax, r.PacketsLost, r.HTTPAnswers, r.HTTPFills)
-	return nil
 }
 
 // say prints for people.
