@@ -132,6 +132,31 @@ func TestFailoverLive(t *testing.T) {
 	proxytest.Eventually(t, soon, "the place is free", func() bool { return e.places() == 0 })
 }
 
+// TestFailoverBeforeTheFirst: an origin dies when it has said what it will send, and has
+// sent nothing: the viewer gets what he was told of.
+func TestFailoverBeforeTheFirst(t *testing.T) {
+	one, two := newFake(t), newFake(t)
+	e := newEdge(t, quick, one.url(), two.url())
+	p := e.dial("/cam")
+	p.send("DESCRIBE", "")
+	l := one.accept()
+	l.describe(1)
+	p.want(200)
+	p.send("SETUP", "/trackID=0", "Transport", overTCP)
+	l.setup("77") // of SSRC 1
+	p.setUp(p.want(200))
+	p.send("PLAY", "")
+	l.playAs("npt=now-", 300, 5000)
+	p.want(200)
+	l.reset()
+	l2, _ := two.takesOver(true)
+	l2.write(frameOf(0, rtpOf(0xbbbb, 9, 70, params)))
+	pkt := p.wantPacket(1, 300)
+	if ts := stamp(pkt); ts <= 5000 || ts > 5000+90_000*60 {
+		t.Errorf("time stamp %d, want one soon after 5000", ts)
+	}
+}
+
 // TestFailoverSilent: an origin that plays and has gone silent is left for another,
 // once.
 func TestFailoverSilent(t *testing.T) {

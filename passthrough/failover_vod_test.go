@@ -68,6 +68,54 @@ func TestFailoverStored(t *testing.T) {
 	}
 }
 
+// TestFailoverSought: a viewer who has sought while he was watching is where he wanted to
+// be, as soon as the origin is.
+func TestFailoverSought(t *testing.T) {
+	f := func(reaches bool) {
+		t.Helper()
+		one, two := newFake(t), newFake(t)
+		e := newEdge(t, quick, one.url(), two.url())
+		p := e.dial("/film")
+		p.send("DESCRIBE", "")
+		l := one.accept()
+		l.describeAs(stored(1, "7200.000"))
+		p.want(200)
+		p.send("SETUP", "/trackID=0", "Transport", overTCP)
+		l.setup("77")
+		p.setUp(p.want(200))
+		p.send("PLAY", "", "Range", "npt=60-")
+		l.playAs("npt=60.000-7200.000", 100, 1_000_000)
+		p.want(200)
+		l.write(frameOf(0, rtpOf(0xaaaa, 100, 1_000_000, params)))
+		p.wantPacket(0xaaaa, 100)
+		p.send("PLAY", "", "Range", "npt=3000-")
+		l.playAs("npt=3000.000-7200.000", 102, 5_000_000)
+		p.want(200)
+		l.write(frameOf(0, rtpOf(0xaaaa, 101, 1_003_000, slice))) // is on its way yet
+		p.wantPacket(0xaaaa, 101)
+		if !reaches {
+			l.reset()
+			p.wantEnd() // nobody knows how far he would have come
+			return
+		}
+		l.write(frameOf(0, rtpOf(0xaaaa, 102, 5_000_000, params)))
+		l.write(frameOf(0, rtpOf(0xaaaa, 103, 5_000_000+2*90_000, slice)))
+		p.wantPacket(0xaaaa, 102)
+		p.wantPacket(0xaaaa, 103)
+		l.reset()
+		l2 := two.accept()
+		l2.describeAs(stored(1, "7200.000"))
+		l2.setup("88")
+		if got := l2.playAs("npt=3002.000-7200.000", 9, 7_000_000); got != "npt=3002.000-7200.000" {
+			t.Errorf("the next origin is asked for %s", got)
+		}
+		l2.write(frameOf(0, rtpOf(0xbbbb, 9, 7_000_000, params)))
+		p.wantPacket(0xaaaa, 104)
+	}
+	f(true)
+	f(false)
+}
+
 func stamp(pkt []byte) int64 {
 	return int64(pkt[4])<<24 | int64(pkt[5])<<16 | int64(pkt[6])<<8 | int64(pkt[7])
 }

@@ -77,6 +77,7 @@ func (l *leg) media() error {
 			buf[at+1] = to.channel
 			to.t.s.batch += end - at
 			to.t.tail = at + 4
+			to.t.note(buf[at+4 : end])
 		} else {
 			start = l.deliver(to, buf, start, at, end)
 		}
@@ -151,12 +152,14 @@ func (to *route) pass(l *leg, pkt []byte) (ahead [][]byte, n int) {
 	case to.kind == 1:
 		return nil, to.reports(l, pkt)
 	case to.seam == nil:
+		to.t.note(pkt)
 		return nil, len(pkt)
 	}
 	ahead, ok := to.seam.pass(pkt, time.Now())
 	if !ok {
 		return nil, 0
 	}
+	to.t.note(pkt)
 	return ahead, len(pkt)
 }
 

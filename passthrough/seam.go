@@ -18,6 +18,9 @@ const (
 	plausible = 5 * time.Second
 	// clockError is how far apart two origins' clocks may be and count as the same.
 	clockError = 500 * time.Millisecond
+	// maxPush is by how much the gap may grow for the sake of one track that had come
+	// further than the others.
+	maxPush = time.Second
 )
 
 // A seam joins what an origin sends of a track to what the viewer has had of the
@@ -30,7 +33,8 @@ type seam struct {
 	codec rtp.Codec
 	lead  bool // waits for a picture that can be decoded
 	num   rtp.Numbering
-	in    uint32 // the origin's SSRC
+	pace  *rtp.Pace // of what the viewer has
+	in    uint32    // the origin's SSRC
 
 	begun bool // in the life of the present origin
 	heard bool // in is its SSRC
@@ -108,6 +112,9 @@ func (j *seam) pass(pkt []byte, now time.Time) (ahead [][]byte, ok bool) {
 	}
 	if !j.heard {
 		j.heard, j.in = true, rtp.SSRC(pkt)
+		if j.num.SSRC == 0 { // the viewer knows of none yet
+			j.num.SSRC = j.in
+		}
 		j.tell()
 	}
 	if key {
@@ -119,19 +126,26 @@ func (j *seam) pass(pkt []byte, now time.Time) (ahead [][]byte, ok bool) {
 }
 
 // begin numbers the first packet of an origin so that all tracks go on after the
-// same gap.
+// same gap: as long as it was, but no track begins before its last packet is over.
 func (j *seam) begin(seq uint16, inTS uint32, now time.Time) {
-	_, last := j.num.Last()
-	at := now
+	at := now.Add(j.all.push)
 	if said, ok := j.said(inTS); ok && said.Sub(now).Abs() < plausible {
 		at = said
 	}
 	ts := j.stamp(at)
-	if int32(ts-last) <= 0 {
-		ts = last + 1
+	if d := int32(j.next() - ts); d > 0 {
+		j.all.push = min(j.all.push+j.time(uint32(d)), maxPush)
+		ts += uint32(d)
 	}
 	j.num.Begin(seq, inTS, ts)
 	j.begun = true
+}
+
+// next is the least time stamp that may follow what the viewer has. Text and other data
+// have steps that are no lengths.
+func (j *seam) next() uint32 {
+	_, last := j.num.Last()
+	return last + min(j.pace.Step(), uint32(j.rate/2))
 }
 
 // said is when a time stamp of the origin's is, by what that has said of this

@@ -63,6 +63,52 @@ func TestSeamBack(t *testing.T) {
 	}
 }
 
+// TestSeamOver: what the viewer has is over before what follows begins, also where
+// pictures came in the order of decoding or a packet has several frames of sound, and no
+// track goes on apart from the others for that.
+func TestSeamOver(t *testing.T) {
+	now := time.Now()
+	s, video, audio := twoTracks(now)
+	for _, ts := range []uint32{1000, 1000 + 3*3600, 1000 + 3600, 1000 + 2*3600} {
+		video.note(rtpOf(1, 0, ts, slice))
+	}
+	for i := range uint32(5) {
+		audio.note(rtpOf(2, 0, (i-4)*4096-16, 0)) // 85 ms each
+	}
+	s.depart(now)
+	sound, picture := rtpOf(99, 1, 5, 0), rtpOf(98, 1, 70, key)
+	at := now.Add(10 * time.Millisecond)
+	audio.seam.pass(sound, at)
+	video.seam.pass(picture, at)
+	if got, want := rtp.Timestamp(sound), uint32(4096-16); got != want {
+		t.Errorf("sound at %d, want %d, where the last packet ends", got, want)
+	}
+	// 10 ms on, and the 75.3 ms by which sound was moved on.
+	if got, want := rtp.Timestamp(picture), uint32(1000+3*3600+900+6779); got != want {
+		t.Errorf("picture at %d, want %d, moved on as the sound was", got, want)
+	}
+}
+
+// TestSeamPromise: who has been told what packets will come gets these, from whomever.
+func TestSeamPromise(t *testing.T) {
+	now := time.Now()
+	video, audio := aTrack("video", "H264", 90000, sample{}), aTrack("audio", "OPUS", 48000, sample{})
+	s := &session{tracks: []*track{video, audio}}
+	video.promise, video.ssrc = promise{now, 500, 9000}, 7
+	audio.promise = promise{now, 65535, 0xfffffff0}
+	s.depart(now)
+	f := func(tr *track, seq uint16, ts uint32, unit byte, ssrc uint32, wantSeq uint16, wantTS uint32) {
+		t.Helper()
+		pkt := rtpOf(99, seq, ts, unit)
+		if _, ok := tr.seam.pass(pkt, now.Add(time.Second)); !ok || rtp.SSRC(pkt) != ssrc || rtp.Seq(pkt) != wantSeq || rtp.Timestamp(pkt) != wantTS {
+			t.Errorf("passes %v: %d, %d of %d; want %d, %d of %d", ok, rtp.Seq(pkt), rtp.Timestamp(pkt), rtp.SSRC(pkt), wantSeq, wantTS, ssrc)
+		}
+	}
+	f(video, 1, 4711, key, 7, 500, 99000)
+	f(audio, 2, 4711, 0, 99, 65535, 48000-16)
+	f(audio, 3, 4712, 0, 99, 0, 48001-16)
+}
+
 // TestSeamSaid: an origin that begins with pictures of the past and sound of the
 // present says so by its reports, or by its answer to PLAY.
 func TestSeamSaid(t *testing.T) {

@@ -20,6 +20,7 @@ type seams struct {
 	list []*seam
 	wall time.Duration // added to the present origin's wall clock
 	tied bool          // wall is known
+	push time.Duration // by how much the present gap is longer than it was by the clock
 }
 
 // depart prepares the tracks of a session for another origin's media. Tracks of
@@ -30,7 +31,7 @@ func (s *session) depart(now time.Time) {
 		s.seams = &seams{}
 	}
 	for _, t := range tracks {
-		if t.seam == nil && !t.last.at.IsZero() {
+		if t.seam == nil && (!t.last.at.IsZero() || !t.promise.at.IsZero()) {
 			t.seam = s.seams.add(t)
 		}
 	}
@@ -38,7 +39,7 @@ func (s *session) depart(now time.Time) {
 		j.settle()
 	}
 	s.seams.agree()
-	s.seams.tied = false
+	s.seams.tied, s.seams.push = false, 0
 	for _, j := range s.seams.list {
 		j.reset(now)
 		j.info, j.report = ref{}, ref{}
@@ -47,7 +48,14 @@ func (s *session) depart(now time.Time) {
 
 // add makes the seam of a track that has not moved yet.
 func (a *seams) add(t *track) *seam {
-	j := &seam{all: a, rate: t.medium.ClockRate, kind: t.medium.PayloadType, num: rtp.Numbering{SSRC: t.last.ssrc}, in: t.last.ssrc, arrived: t.last.at, report: t.reported, line: t.reported}
+	last := t.last
+	if high, ok := t.pace.High(); ok && int32(high-last.ts) > 0 {
+		last.ts = high
+	}
+	if last.at.IsZero() { // nothing has come of what the viewer was told
+		last = sample{at: t.promise.at, ssrc: t.ssrc, seq: t.promise.seq - 1, ts: t.promise.ts}
+	}
+	j := &seam{all: a, rate: t.medium.ClockRate, kind: t.medium.PayloadType, num: rtp.Numbering{SSRC: last.ssrc}, pace: &t.pace, in: last.ssrc, arrived: last.at, report: t.reported, line: t.reported}
 	if j.rate <= 0 {
 		j.rate = 90000 // only differences are off where the description does not say
 	}
@@ -55,7 +63,7 @@ func (a *seams) add(t *track) *seam {
 		j.codec = rtp.CodecOf(t.medium.Encoding)
 		j.lead = j.codec != rtp.Other
 	}
-	j.num.Begin(t.last.seq+1, t.last.ts, t.last.ts)
+	j.num.Begin(last.seq+1, last.ts, last.ts)
 	j.begun, j.heard = true, true
 	a.list = append(a.list, j)
 	return j

@@ -146,6 +146,7 @@ func (l *leg) setUp(ex *exchange, res *wire.Response) (string, error) {
 	}
 	su.track.asks, su.track.wants = keepRequest(ex.req), su.t
 	su.track.index, su.track.medium = l.medium(ex.req.URL)
+	su.track.ssrc = agreed.ssrc()
 	if !l.install(ex.session, su.track, agreed.interleaved) {
 		return "", &proxy.Refusal{Reason: proxy.NoSession}
 	}

@@ -41,13 +41,17 @@ func (s *session) played(l *leg, req *wire.Request, res *wire.Response, told boo
 	infos := parseRTPInfo(res.Header.Get("RTP-Info"))
 	tracks := s.list()
 	for i, t := range tracks {
-		t.fresh, t.base = true, ref{}
+		t.fresh, t.base, t.due = true, ref{}, due{}
 		f := infoOf(infos, i, len(tracks), func(url string) bool { return sameTrack(t.asks.URL, l.urls.toViewer(url)) })
 		if f == nil || !f.tses {
 			continue
 		}
+		t.due = due{f.seqs, f.seq}
 		t.base = ref{known: true, ts: f.ts}
 		if t.seam == nil {
+			if t.promise = (promise{}); told && f.seqs {
+				t.promise = promise{time.Now(), f.seq, f.ts}
+			}
 			continue
 		}
 		if t.seam.info = t.base; told && !t.seam.begun && f.seqs { // the viewer is told of these numbers: they count

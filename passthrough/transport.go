@@ -150,6 +150,19 @@ func (t transport) answerUDP(origin transport, server [2]int) string {
 	return with(t.profile+t.lower+";unicast;client_port="+span(t.client)+";server_port="+span(server), origin.kept)
 }
 
+// ssrc is that of the sender (RFC 2326 §12.39), 0 if it is not said.
+func (t *transport) ssrc() uint32 {
+	for _, p := range t.kept {
+		if name, v, _ := strings.Cut(p, "="); strings.EqualFold(strings.TrimSpace(name), "ssrc") {
+			n, err := strconv.ParseUint(strings.Trim(v, " \t\""), 16, 32)
+			if err == nil {
+				return uint32(n)
+			}
+		}
+	}
+	return 0
+}
+
 func with(s string, params []string) string {
 	return strings.Join(append([]string{s}, params...), ";")
 }

@@ -21,6 +21,7 @@ const plausible = 5 * time.Second
 // feed. It belongs to the feed's ingest and is guarded by its lock.
 type track struct {
 	num  rtp.Numbering
+	pace rtp.Pace
 	rate int // ticks per second
 
 	at time.Time // media time of time stamp ts
@@ -67,6 +68,13 @@ func (t *track) anchor() {
 	t.at, t.ts = t.media(last), last
 }
 
+// next is the least time stamp that may follow what has gone out. Steps of text and other
+// data are no lengths.
+func (t *track) next() uint32 {
+	_, last := t.num.Last()
+	return last + min(t.pace.Step(), uint32(t.rate/2))
+}
+
 // A mediaClock is the one clock of all tracks of a feed, over all lives of its
 // source. Media time runs with the wall clock of arrival, or with the origin's
 // clock if its reports came in time.
@@ -93,8 +101,12 @@ func (c *mediaClock) source() {
 	}
 }
 
+// maxPush is by how much a gap may grow for the sake of one track that had come further
+// than the others.
+const maxPush = time.Second
+
 // begin numbers the first packet of a track in this life so that all tracks go
-// on after the same gap.
+// on after the same gap, and none before its last packet is over.
 func (c *mediaClock) begin(t *track, pkt []byte, now time.Time) {
 	if c.arrival.IsZero() {
 		c.arrival, c.media = now, c.now(now)
@@ -106,9 +118,10 @@ func (c *mediaClock) begin(t *track, pkt []byte, now time.Time) {
 	}
 	ts := rtp.Timestamp(pkt)
 	if t.num.Started() {
-		_, last := t.num.Last()
-		if ts = t.stamp(at); int32(ts-last) <= 0 {
-			ts = last + 1
+		ts = t.stamp(at)
+		if d := int32(t.next() - ts); d > 0 {
+			c.media = c.media.Add(min(t.ticks(uint32(d)), maxPush))
+			ts += uint32(d)
 		}
 	} else {
 		t.at, t.ts = at, ts

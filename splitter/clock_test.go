@@ -40,6 +40,7 @@ func (l *lifeOf) packet(now time.Time) uint32 {
 		l.c.begin(l.t, b, now)
 	}
 	l.t.num.Apply(b)
+	l.t.pace.Note(rtp.Timestamp(b))
 	l.t.arrived = now
 	l.t.packets++
 	return rtp.Timestamp(b)
@@ -83,6 +84,31 @@ func play(c *mediaClock, from time.Time, d time.Duration, every [2]time.Duration
 	return last, ts
 }
 
+// A source that is back at once begins where the last packet of each track ends, and its
+// tracks stay together.
+func TestNoTrackBeginsTooSoon(t *testing.T) {
+	for range 50 {
+		c := newClock(90000, 48000)
+		last, ts := play(c, time.Now(), 3*time.Second, even)
+		now := last[0]
+		if last[1].After(now) {
+			now = last[1]
+		}
+		c.source()
+		var moved [2]time.Duration // of what the clock says
+		for i, tr := range c.tracks {
+			first := newLife(c, tr, now).packet(now)
+			if !near(first-ts[i], max(even[i], now.Sub(last[i])), tr.rate, 2) && i == 0 {
+				t.Errorf("track %d goes on after %d ticks, want %v at %d", i, int32(first-ts[i]), even[i], tr.rate)
+			}
+			moved[i] = tr.ticks(first-ts[i]) - now.Sub(last[i])
+		}
+		if d := moved[0] - moved[1]; d.Abs() > time.Millisecond {
+			t.Errorf("the tracks have moved apart by %v", d)
+		}
+	}
+}
+
 // The gap between two lives is as long on every track's clock as on the wall's.
 func TestTracksGoOnAfterTheSameGap(t *testing.T) {
 	f := func(gap time.Duration, every [2]time.Duration, unit time.Duration, tolerance int) {
@@ -108,7 +134,7 @@ func TestTracksGoOnAfterTheSameGap(t *testing.T) {
 		}
 	}
 	for range 50 {
-		for _, gap := range []time.Duration{50 * time.Millisecond, 301 * time.Millisecond, 7 * time.Second, 29 * time.Second, time.Hour} {
+		for _, gap := range []time.Duration{90 * time.Millisecond, 301 * time.Millisecond, 7 * time.Second, 29 * time.Second, time.Hour} {
 			f(gap, even, time.Millisecond, 1)
 			f(gap, odd, 777*time.Microsecond, 4) // a tick of sound is two of video, and the test rounds too
 		}

@@ -145,6 +145,7 @@ func (in *ingest) store(i int, pkt *pion.Packet, key bool, now time.Time) {
 		in.clock.begin(t, b, now)
 	}
 	t.num.Apply(b)
+	t.pace.Note(rtp.Timestamp(b))
 	t.late.note(now.Sub(t.media(rtp.Timestamp(b))), now)
 	t.arrived = now
 	t.packets++
