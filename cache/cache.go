@@ -205,6 +205,9 @@ func (c *Cache) Ready() error {
 			return proxy.Degraded(err.Error())
 		}
 	}
+	if names := c.standing(time.Now()); len(names) > 0 {
+		return proxy.Degraded(fmt.Sprintf("%d live playlist(s) in use stand still, %s among them", len(names), names[0]))
+	}
 	return nil
 }
 

@@ -68,7 +68,7 @@ func (c *Cache) listed(o *object, is *manifest) {
 			o.soften()
 		}
 	}
-	c.ahead(ch.Next, host)
+	c.ahead(ch.Next[max(0, len(ch.Next)-c.opt.Prefetch):], host)
 }
 
 // setNewest remembers a version of a live playlist, unless a newer one is known:
@@ -92,13 +92,10 @@ func (c *Cache) rehabilitate(t target, host string) {
 
 // ahead fetches what viewers of a host are about to ask for.
 func (c *Cache) ahead(targets []target, host string) {
-	if n := len(targets) - c.opt.Prefetch; n > 0 {
-		targets = targets[n:] // the newest stand last
+	if c.ram.limit == 0 {
+		return
 	}
 	for _, t := range targets {
-		if c.opt.Prefetch == 0 || c.ram.limit == 0 {
-			return
-		}
 		a := c.want(t, host)
 		if o, pass := c.table.find(a.key.id, a.header); o == nil && pass.IsZero() {
 			if _, first := c.depart(a, a.header, nil, nil, nil, false); first {
@@ -164,7 +161,7 @@ func (c *Cache) noticed(o *object, m *meta, now time.Time) {
 	}
 	c.streams.asked(m.stream(), now)
 	if m.Class == segment {
-		c.ahead(c.streams.after(m.stream()), m.key().host())
+		c.ahead(c.streams.after(m.stream(), c.opt.Prefetch), m.key().host())
 	}
 }
 
@@ -174,14 +171,14 @@ func (c *Cache) frozen(m *meta, now time.Time) bool {
 	return c.opt.Frozen == "404" && m.Class == livePlaylist && c.streams.frozen(m.stream(), now)
 }
 
-// standing is how many of the live playlists in use do not move.
-func (c *Cache) standing(now time.Time) (n int) {
-	for _, path := range c.streams.paths() {
-		if c.streams.frozen(path, now) {
-			n++
+// standing are the live playlists in use that do not move.
+func (c *Cache) standing(now time.Time) (names []string) {
+	for _, name := range c.streams.paths() {
+		if c.streams.frozen(name, now) {
+			names = append(names, name)
 		}
 	}
-	return n
+	return names
 }
 
 // paths returns the playlists that are known.

@@ -102,6 +102,32 @@ func TestNextSegmentIsFetchedAhead(t *testing.T) {
 	r.trips("/live/seg13.ts", 1)
 }
 
+// Whoever plays from some segments behind the live edge, or something stored, finds the
+// very next segment.
+func TestVeryNextSegment(t *testing.T) {
+	for _, ended := range []bool{false, true} {
+		l := newLive(10)
+		l.ended.Store(ended)
+		r := newRig(t, l.ServeHTTP)
+		r.get("/live/index.m3u8")
+		r.get("/live/seg10.ts")
+		if ended { // one alone may be a seek
+			r.trips("/live/seg11.ts", 0)
+			r.get("/live/seg11.ts")
+		}
+		next := "/live/seg11.ts"
+		if ended {
+			next = "/live/seg12.ts"
+		}
+		proxytest.Eventually(t, 5*time.Second, "the next one is fetched", func() bool { return len(r.origin.asked(next)) == 1 })
+		if !ended {
+			r.trips("/live/seg12.ts", 0) // that is for whoever asks for 11
+		}
+		r.is(r.get(next), 200, "*", "")
+		r.trips(next, 1)
+	}
+}
+
 // What the edge asks for by itself it asks of the viewers' host, and finds again.
 func TestAheadOnAHost(t *testing.T) {
 	const host = "tv.example:8080"
@@ -196,6 +222,9 @@ func TestFrozenStream(t *testing.T) {
 	})
 	if s := r.Status().(Status); s.Frozen != 1 {
 		t.Errorf("%d frozen streams", s.Frozen)
+	}
+	if err := r.Ready(); err == nil || !strings.Contains(err.Error(), "/live/index.m3u8") {
+		t.Errorf("ready: %v", err)
 	}
 }
 

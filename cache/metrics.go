@@ -47,6 +47,7 @@ func newMetrics(reg prometheus.Registerer, c *Cache) *metrics {
 	expose(&m.fromDisk, "disk_bytes", "Bytes sent to viewers from disk.")
 	expose(&m.filled, "filled_bytes", "Bytes of bodies that came from the origins to be stored.")
 	gauge("ram_used_bytes", "What of -cache.memory is in use.", func() float64 { return float64(c.ram.used.Load()) })
+	gauge("frozen_streams", "Live playlists in use that have not moved for three target durations.", func() float64 { return float64(len(c.standing(time.Now()))) })
 	if c.disk != nil {
 		gauge("disk_used_bytes", "What of -cache.disk is in use.", func() float64 { return float64(c.disk.used()) })
 		reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "weir_cache_disk_failures_total", Help: "What went wrong on the disk: hits lost, no answers."},
@@ -78,7 +79,7 @@ func (c *Cache) Status() any {
 	s := Status{
 		Hits: c.met.hits.Load(), Stale: c.met.stale.Load(), Misses: c.met.misses.Load(), Passed: c.met.passed.Load(),
 		OriginAsked: c.met.trips.Load(), BytesFromRAM: c.met.fromRAM.Load(), BytesFromDisk: c.met.fromDisk.Load(), BytesFilled: c.met.filled.Load(),
-		RAMUsed: proxy.Bytes(c.ram.used.Load()), RAMLimit: c.opt.Memory, DiskLimit: c.opt.Disk, Frozen: c.standing(time.Now()),
+		RAMUsed: proxy.Bytes(c.ram.used.Load()), RAMLimit: c.opt.Memory, DiskLimit: c.opt.Disk, Frozen: len(c.standing(time.Now())),
 	}
 	if c.disk != nil {
 		s.DiskUsed = proxy.Bytes(c.disk.used())

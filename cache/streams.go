@@ -148,19 +148,19 @@ func (s *streams) of(name string) *manifest {
 	return t.newest
 }
 
-// after returns the one or two segments behind one of a stored playlist that has
-// just been asked for, if the one before it was asked for not long ago: somebody
-// plays it.
-func (s *streams) after(name string) []target {
+// after returns the segments, n at most, behind one that has just been asked for: of a live
+// playlist those that it lists already, of a stored one if the one before was asked for not
+// long ago, since somebody plays it then.
+func (s *streams) after(name string, n int) []target {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t, number := s.find(name)
-	if t == nil || number == unnumbered || t.newest.Class != storedPlaylist || !t.played(number-1) {
+	if t == nil || number == unnumbered || !t.newest.live() && !(t.newest.Class == storedPlaylist && t.played(number-1)) {
 		return nil
 	}
 	var next []target
-	for n := max(number+1, t.newest.First); n <= min(number+2, t.newest.Last); n++ {
-		if to := t.newest.Segments[n-t.newest.First]; to.path != "" && t.of(to) != bare(name) {
+	for i := max(number+1, t.newest.First); i <= min(number+int64(n), t.newest.Last); i++ {
+		if to := t.newest.Segments[i-t.newest.First]; to.path != "" && t.of(to) != bare(name) {
 			next = append(next, to)
 		}
 	}

@@ -259,7 +259,7 @@ func TestStreamsAfter(t *testing.T) {
 	f := func(path string, want ...string) {
 		t.Helper()
 		s.asked(path, second(1))
-		if got := texts(s.after(path)); !slices.Equal(got, want) {
+		if got := texts(s.after(path, 2)); !slices.Equal(got, want) {
 			t.Errorf("after(%q) = %q, want %q", path, got, want)
 		}
 	}
@@ -278,8 +278,9 @@ func TestStreamsAfter(t *testing.T) {
 
 	s = newStreams(10, 1<<20)
 	s.saw(livePath, window(t, "s", 0, 5), second(0))
-	f("/live/s1.ts")
-	f("/live/s2.ts") // live: saw says what is next
+	f("/live/s1.ts", segmentNames("s", 2, 3)...) // whoever watches live goes on
+	f("/live/s4.ts", segmentNames("s", 5, 5)...)
+	f("/live/s5.ts") // saw says what is next
 }
 
 func TestStreamsBounded(t *testing.T) {
@@ -326,7 +327,7 @@ func hammerStreams(t *testing.T, s *streams, g int, done chan<- struct{}) {
 		s.saw(path, window(t, "s", n%7, n%7+3), second(float64(n)))
 		s.asked("/live/s3.ts", second(float64(n)))
 		s.of("/live/s2.ts")
-		s.after("/live/s2.ts")
+		s.after("/live/s2.ts", 1)
 		s.frozen(path, second(float64(n)))
 	}
 	done <- struct{}{}
