@@ -76,7 +76,8 @@ type Cache struct {
 	ram      *ram
 	disk     *disk // nil: none
 	streams  *streams
-	latest   *lru.Cache[string, newest] // by key without _HLS_*: the newest version of a live playlist
+	latest   *lru.Cache[string, newest]   // by key without _HLS_*: the newest version of a live playlist
+	changed  *lru.Cache[string, struct{}] // keys that unsafe methods have changed, and nobody has asked for since
 	forward  *forward.Handler
 	door     http.Handler
 	spread   *spreader
@@ -109,6 +110,7 @@ func New(o Options, env proxy.Env) (*Cache, error) {
 	c.hands = newHands(c)
 	c.keys = keyRules{host: keepsHost(env.Upstream), ignore: o.ignored()}
 	c.latest, _ = lru.New[string, newest](maxStreams) // fails for 0 only
+	c.changed, _ = lru.New[string, struct{}](maxStreams)
 	var err error
 	if c.ram, err = newRAM(int64(o.Memory), max(o.slice(), minChunk), o.Policy); err != nil {
 		return nil, fmt.Errorf("-cache.memory %v: %w", o.Memory, err)

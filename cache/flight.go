@@ -92,8 +92,16 @@ func (f *flight) fly() {
 	ctx, w := newWatch(ctx, f.c.opt.Timeout)
 	defer w.stop()
 	asked := time.Now()
-	res, err := f.c.trip(f.request(f.c.shared(ctx, f.ask)))
+	req := f.request(f.c.shared(ctx, f.ask))
+	changed := f.c.changed.Remove(f.ask.key.id)
+	if changed || f.ask.direct.noCache {
+		req.Header["Cache-Control"] = []string{"no-cache"} // other caches on the way are asked, too
+	}
+	res, err := f.c.trip(req)
 	if err != nil {
+		if changed {
+			f.c.changed.Add(f.ask.key.id, struct{}{})
+		}
 		f.broken(why(ctx, err))
 		return
 	}
@@ -124,9 +132,6 @@ func (f *flight) request(ctx context.Context) *http.Request {
 	}
 	if f.span != nil {
 		req.Header["Range"] = []string{rangeField(*f.span)}
-	}
-	if f.ask.direct.noCache {
-		req.Header["Cache-Control"] = []string{"no-cache"} // other caches on the way are asked, too
 	}
 	return req
 }

@@ -84,6 +84,32 @@ func TestWhatIsAskedOfTheOwner(t *testing.T) {
 	f("/live/a/2.ts", none, "cache:/live/a")
 }
 
+// What a viewer has changed is asked of the origin once, though another edge may have what
+// it was before.
+func TestChangedIsAskedOfTheOrigin(t *testing.T) {
+	r, _, _ := newSharingRig(t)
+	f := func(method, url, want string) {
+		t.Helper()
+		req, _ := http.NewRequestWithContext(t.Context(), method, r.edge.URL+url, nil)
+		res, err := plainClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		all := r.origin.asked(url)
+		if got := all[len(all)-1].Header.Get("Cache-Control"); got != want {
+			t.Errorf("%s %s went upstream with Cache-Control %q, want %q", method, url, got, want)
+		}
+	}
+	f("GET", "/page.html", "")
+	f("POST", "/page.html", "")
+	f("GET", "/page.html", "no-cache")
+	f("POST", "/other.html", "")
+	f("GET", "/other.html", "no-cache")
+	r.purge(purge{URL: "/page.html"})
+	f("GET", "/page.html", "")
+}
+
 // An edge that asks another one is answered by the owner only, and that asks the origin.
 func TestPeerAsks(t *testing.T) {
 	r, k, o := newSharingRig(t)

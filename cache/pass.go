@@ -103,10 +103,16 @@ func (c *Cache) invalidate(k key, req *http.Request, res *http.Response) {
 	if !ok {
 		return
 	}
-	c.table.outdate(k.id)
+	c.outdate(k.id)
 	for _, t := range others {
-		c.table.outdate(c.want(t, k.host()).key.id)
+		c.outdate(c.want(t, k.host()).key.id)
 	}
+}
+
+// outdate has a key asked of the origin, whatever is stored here or on the way.
+func (c *Cache) outdate(id string) {
+	c.table.outdate(id)
+	c.changed.Add(id, struct{}{})
 }
 
 // looped answers a request that has passed here before.
