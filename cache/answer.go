@@ -219,7 +219,7 @@ func (v *visit) send(m *meta, b *body, now time.Time) (done bool) {
 			}
 			out.arm()
 			out.growing = r.follows
-			v.status.found(r)
+			v.status.found(r, o.lacks(r.off, s.to))
 			v.header(m, b, now)
 			v.w.WriteHeader(b.code)
 		}
@@ -344,7 +344,11 @@ func (w *writer) write(p *piece, from, n int64) (int64, error) {
 		return n, err
 	}
 	k, err := w.w.Write(p.b[from : from+n])
-	w.c.met.fromRAM.add(int64(k))
+	if p.disk {
+		w.c.met.fromDisk.add(int64(k))
+	} else {
+		w.c.met.fromRAM.add(int64(k))
+	}
 	return int64(k), err
 }
 

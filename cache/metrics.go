@@ -38,7 +38,7 @@ func newMetrics(reg prometheus.Registerer, c *Cache) *metrics {
 	expose(&m.trips, "origin_requests", "Requests to the origins.")
 	expose(&m.failures, "origin_failures", "Requests to the origins that brought no answer, a bad one, or half of one.")
 	expose(&m.broken, "broken", "Answers that broke off: the viewer went, or the origin failed halfway.")
-	expose(&m.stored, "stored", "Objects stored.")
+	expose(&m.stored, "stored", "Objects stored, or the first slices of such, that came whole.")
 	expose(&m.validated, "validated", "Objects that the origin said are still good.")
 	expose(&m.prefetched, "prefetched", "Objects fetched ahead of viewers.")
 	expose(&m.purged, "purged", "Objects purged.")

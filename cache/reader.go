@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -18,6 +19,7 @@ type reader struct {
 	follows bool // a fill was under way when it began
 	waited  bool // what it wanted was not there at once
 	fetched bool // it had a slice fetched
+	loaded  int  // one more than the chunk that it had read from disk into RAM; 0: none
 
 	asked int64 // where it had a slice fetched, and how often
 	tried int
@@ -30,6 +32,8 @@ type piece struct {
 	b []byte
 	f *os.File
 	n int64
+
+	disk bool // it was on disk a moment ago
 }
 
 func (p *piece) close() {
@@ -54,6 +58,39 @@ func (o *object) read(off, want int64) *reader {
 		o.notify() // a fill may wait for its first follower
 	}
 	return r
+}
+
+// lookAhead bounds how many chunks are looked at before an answer begins.
+const lookAhead = 256
+
+// lacks reports whether a part of an object that is fetched in slices is neither here nor
+// on its way, from from to to (-1: its end).
+func (o *object) lacks(from, to int64) bool {
+	m := o.meta.Load()
+	if !m.Sliced || m.Size < 0 {
+		return false
+	}
+	if to < 0 {
+		to = m.Size
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	first := from / m.Chunk
+	for n := first; n*m.Chunk < to && n < first+lookAhead; n++ {
+		var s slot
+		if n < int64(len(o.slots)) {
+			s = o.slots[n]
+		}
+		next := max(from, n*m.Chunk) // that is not here
+		if s.ram != nil {
+			next = max(next, n*m.Chunk+int64(s.ram.have))
+		}
+		here := s.whole || s.disk || s.loading || next >= min(to, (n+1)*m.Chunk)
+		if !here && !slices.ContainsFunc(o.fills, func(f *fill) bool { return f.covers(next) }) {
+			return true
+		}
+	}
+	return false
 }
 
 func (o *object) follow(r *reader) {
@@ -137,7 +174,7 @@ func (r *reader) inRAM(c *chunk, n int, m *meta) (piece, bool) {
 		s.touched = r.o.used.Load()
 		r.o.cache.ram.index.touch(r.o.item(n))
 	}
-	return piece{c: c, b: c.mem[from:to], n: int64(to - from)}, true
+	return piece{c: c, b: c.mem[from:to], n: int64(to - from), disk: r.loaded == n+1}, true
 }
 
 // smallOnDisk is what is read back into RAM when it is asked for: opening a file costs more than copying
@@ -163,6 +200,7 @@ func (r *reader) onDisk(n int, m *meta) (piece, bool) {
 		r.moved(p.n)
 		return p, true
 	case s.ram == nil: // also of a dead object: its readers need it, and the last one takes it along
+		r.loaded = n + 1
 		o.keep(n, c)
 	default:
 		c.drop()

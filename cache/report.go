@@ -15,12 +15,12 @@ type report struct {
 	collapsed bool
 }
 
-// found corrects the report by what a reader has met: an object that was found was
-// not necessarily there.
-func (r *report) found(by *reader) {
+// found corrects the report by what a reader has met, and what is missing behind: an
+// object that was found was not necessarily there.
+func (r *report) found(by *reader, lacks bool) {
 	switch {
 	case !r.hit:
-	case by.fetched:
+	case by.fetched || lacks:
 		r.hit, r.fwd, r.stored = false, "partial", true
 	case by.waited:
 		r.hit, r.fwd, r.collapsed = false, "partial", true

@@ -42,7 +42,9 @@ func TestSlices(t *testing.T) {
 	f("bytes=300-1000", 300, 1001, "; hit", 1)
 	f("bytes=5000000-5000099", 5000000, 5000100, "fwd=partial; stored", 2)
 	f("bytes=-100", len(body)-100, len(body), "fwd=partial; stored", 3)
-	f("bytes=1048000-1049000", 1048000, 1049001, "; hit", 4) // over two slices
+	f("bytes=1048000-1049000", 1048000, 1049001, "fwd=partial; stored", 4) // over two slices
+	f("bytes=1048000-1049000", 1048000, 1049001, "; hit", 4)
+	r.is(r.get("/a.mp4"), 200, body, "fwd=partial; stored")
 	r.is(r.get("/a.mp4"), 200, body, "; hit")
 	for _, req := range r.origin.asked("")[1:] {
 		if req.Header.Get("If-Range") != `"a"` {

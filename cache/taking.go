@@ -301,7 +301,7 @@ func (t *taking) fill(m *meta, f *fill) bool {
 	o.mu.Unlock()
 	if t.data != nil { // whoever waits finds it complete
 		err := f.run(t.ctx, bytes.NewReader(t.data))
-		f.end(err)
+		t.ends(f, err)
 		if errors.Is(err, errNoMemory) {
 			return false
 		}
@@ -314,12 +314,20 @@ func (t *taking) fill(m *meta, f *fill) bool {
 	}
 	t.arrive(o)
 	err := why(t.ctx, f.run(t.ctx, t.body))
-	f.end(err)
+	t.ends(f, err)
 	if err != nil && !errors.Is(err, errAbandoned) {
 		t.c.met.failures.inc()
 		t.c.log.Debug("fill ended", zap.String("path", t.ask.path), zap.Error(err))
 	}
 	return true
+}
+
+// ends counts a fill that has brought all it should, and ends it.
+func (t *taking) ends(f *fill, err error) {
+	if err == nil {
+		t.c.met.stored.inc()
+	}
+	f.end(err)
 }
 
 // arrive makes the object known and lands.
@@ -333,7 +341,6 @@ func (t *taking) arrive(o *object) {
 		o.kill() // it is for those who wait
 	}
 	close(t.landed)
-	t.c.met.stored.inc()
 	t.c.purgedMeanwhile(o, m)
 	t.c.listed(o, t.manifest)
 }

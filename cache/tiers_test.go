@@ -217,3 +217,57 @@ func TestPurgedUnderAReader(t *testing.T) {
 		t.Fatal("reads the disk again and again")
 	}
 }
+
+// What was on disk a moment ago is counted as the disk's, also where it is read into RAM
+// first; the next time it is RAM's.
+func TestTiersAreCounted(t *testing.T) {
+	dir := t.TempDir()
+	disk := func(o *Options) { o.Dir, o.Disk = dir, 64<<20 }
+	long := noise(1 << 20)
+	serve := func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.Path == "/short.txt" {
+			page("hello", "Cache-Control", "max-age=600", "Etag", `"s"`)(w, req)
+			return
+		}
+		file(long, `"l"`)(w, req)
+	}
+	t.Run("before", func(t *testing.T) {
+		r := newRig(t, serve, disk)
+		for _, name := range []string{"/short.txt", "/long.mp4"} {
+			r.get(name)
+			proxytest.Eventually(t, 10*time.Second, name+" is on disk", func() bool { return r.onDisk(name) })
+		}
+		proxytest.Eventually(t, 10*time.Second, "all is counted, as RAM's", func() bool { return r.met.fromRAM.Load() == 5+(1<<20) })
+		if d, n := r.met.fromDisk.Load(), r.met.stored.Load(); d != 0 || n != 2 {
+			t.Errorf("%d bytes of disk, %d stored", d, n)
+		}
+	})
+	r := newRig(t, serve, disk)
+	f := func(name string, disk, ram uint64) {
+		t.Helper()
+		proxytest.Eventually(t, 10*time.Second, name+" is known", func() bool { return r.onDisk(name) })
+		d, m := r.met.fromDisk.Load(), r.met.fromRAM.Load()
+		r.get(name)
+		proxytest.Eventually(t, 10*time.Second, fmt.Sprintf("%s: %d bytes of disk and %d of RAM", name, disk, ram), func() bool {
+			return r.met.fromDisk.Load()-d == disk && r.met.fromRAM.Load()-m == ram
+		})
+	}
+	f("/short.txt", 5, 0)
+	f("/short.txt", 0, 5)
+	f("/long.mp4", 1<<20, 0)
+}
+
+// A fill that breaks off has stored nothing.
+func TestBrokenFillIsNotStored(t *testing.T) {
+	r := newRig(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=600")
+		w.Header().Set("Content-Length", "1000000")
+		w.Write(make([]byte, 100_000)) //nolint:errcheck // a test's
+		panic(http.ErrAbortHandler)
+	})
+	r.get("/a.mp4")
+	proxytest.Eventually(t, 10*time.Second, "the failure is counted", func() bool { return r.met.failures.Load() == 1 })
+	if n := r.met.stored.Load(); n != 0 {
+		t.Errorf("%d stored", n)
+	}
+}
