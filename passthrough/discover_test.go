@@ -2,6 +2,7 @@ package passthrough
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -361,6 +362,39 @@ func TestOthers(t *testing.T) {
 	f(two, a, true)
 	f(two, "edge b", true)
 	f(balancer(t, "-origin.failover=vod", "-origin=rtsp://"+a, "-origin=rtsp://"+z), a, false)
+}
+
+// What is silent is left sooner if it is believed to be dead besides.
+func TestGone(t *testing.T) {
+	a, _ := listen(t, "127.0.0.1")
+	b := balancer(t, "-origin=rtsp://"+a)
+	l := &leg{r: &Relay{env: proxy.Env{Upstream: b}}, link: &proxy.Link{Origin: a}}
+	now := time.Now()
+	f := func(what string, gone bool, usual, limit time.Duration) {
+		t.Helper()
+		if b.Gone(a) != gone || b.Gone("nobody") {
+			t.Errorf("%s: gone %v, a stranger %v", what, b.Gone(a), b.Gone("nobody"))
+		}
+		l.heard.Store(now.UnixNano())
+		l.usual.Store(int64(usual))
+		if l.silent(now.Add(limit-time.Millisecond)) || !l.silent(now.Add(limit+time.Millisecond)) {
+			t.Errorf("%s: is not taken for silent after %v", what, limit)
+		}
+	}
+	f("well", false, 40*time.Millisecond, quietLimit)
+	f("well and slow", false, time.Second, quietShare*time.Second)
+	f("well, and has said nothing yet", false, 0, quietFirst)
+	b.setProbing(true)
+	b.dialed(b.all()[0], errors.New("no route"), true)
+	f("down", true, 40*time.Millisecond, goneLimit)
+	f("down and slow", true, time.Second, goneShare*time.Second)
+	f("down before it has said anything", true, 0, quietLimit)
+	b.dialed(b.all()[0], nil, true)
+	f("back", false, 40*time.Millisecond, quietLimit)
+	silent := rtspAt(a)
+	silent.Silent = true
+	b.Discover([]Found{silent})
+	f("its agent is not heard of", true, 40*time.Millisecond, goneLimit)
 }
 
 // The sessions of an origin that drains are told to leave one after the other, once

@@ -21,6 +21,9 @@ const (
 	// packet may take quietFirst.
 	quietLimit = time.Second
 	quietShare = 5
+	// goneLimit and goneShare are that for an origin that is believed to be dead.
+	goneLimit  = 200 * time.Millisecond
+	goneShare  = 2
 	quietFirst = 5 * time.Second
 	quietKnown = 8 // how many gaps say what is usual
 	// steady is how long an origin must have played for its silence to be believed at

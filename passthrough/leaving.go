@@ -69,6 +69,21 @@ func (b *Balancer) Others(path, than string) bool {
 	return b.elsewhere(path, than)
 }
 
+// Gone reports whether an origin, by its name, is believed to be dead, by dials, probes or
+// its agent's word: if it is silent besides, that is no pause.
+func (b *Balancer) Gone(origin string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, s := range b.sites {
+		for _, o := range b.origins[s] {
+			if o.name == origin {
+				return o.health.down || o.word.unwell || o.word.silent
+			}
+		}
+	}
+	return false
+}
+
 // elsewhere is Others with the lock held.
 func (b *Balancer) elsewhere(path, than string) bool {
 	p := b.pool(false, path)

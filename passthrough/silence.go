@@ -3,6 +3,8 @@ package passthrough
 import (
 	"slices"
 	"time"
+
+	"weir/proxy"
 )
 
 // listen looks, now and then, whether an origin that plays has gone silent, or wants
@@ -28,13 +30,25 @@ func (l *leg) sentAway() bool {
 	}
 }
 
-// silent reports whether media that should come has not for long.
+// silent reports whether media that should come has not for long, or for some time from
+// an origin that is believed to be dead.
 func (l *leg) silent(now time.Time) bool {
-	limit, heard := quietFirst, l.heard.Load()
-	if usual := time.Duration(l.usual.Load()); usual > 0 {
-		limit = max(quietLimit, quietShare*usual)
+	heard, usual := l.heard.Load(), time.Duration(l.usual.Load())
+	if heard == 0 {
+		return false
 	}
-	return heard > 0 && now.UnixNano()-heard >= int64(limit)
+	limit, least := quietFirst, quietLimit
+	if usual > 0 {
+		limit, least = max(quietLimit, quietShare*usual), max(goneLimit, goneShare*usual)
+	}
+	switch d := time.Duration(now.UnixNano() - heard); {
+	case d >= limit:
+		return true
+	case d < least:
+		return false
+	}
+	up, knows := proxy.Face[interface{ Gone(origin string) bool }](l.r.env.Upstream)
+	return knows && up.Gone(l.link.Origin)
 }
 
 // begins notes that media is to come from now on.

@@ -34,7 +34,8 @@ type pull struct {
 	lost      chan error     // the first reason for giving up; capacity 1
 	delivered []atomic.Int64 // by track: when a packet last came, Unix ns
 	pulse     pulse
-	another   func() bool  // is there another source?
+	another   func() bool // is there another source?
+	upstream  proxy.Upstream
 	playing   atomic.Bool  // PLAY has been answered
 	strange   atomic.Int64 // when the present second of counting unusable began, Unix ns
 	unusable  atomic.Int64 // packets that were dropped in it
@@ -84,7 +85,7 @@ func (p *puller) reach(ctx context.Context, direct bool) (*pull, error) {
 	if err != nil {
 		return nil, proxy.Refused(err)
 	}
-	pl := &pull{link: link, silence: p.timeout, lost: make(chan error, 1), another: func() bool { return p.another(link.Origin) }}
+	pl := &pull{link: link, upstream: p.upstream, silence: p.timeout, lost: make(chan error, 1), another: func() bool { return p.another(link.Origin) }}
 	patience := 2 * p.timeout
 	switch {
 	case pl.fromEdge():

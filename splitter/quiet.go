@@ -22,6 +22,10 @@ const (
 	// quietForget the time in which that is half forgotten.
 	quietTimes  = 5
 	quietForget = 30 * time.Second
+	// goneLeast and goneTimes are that for an origin that is believed to be dead: probes
+	// and agents may be wrong, as silence may be, but hardly both.
+	goneLeast = 200 * time.Millisecond
+	goneTimes = 2
 	// quietEvery is how often it is looked for.
 	quietEvery = 200 * time.Millisecond
 	// quickly is how long an origin may take to describe a stream whose viewers wait, if
@@ -54,23 +58,27 @@ func (p *pulse) beat(now int64) {
 	p.usual.Store(max(gap, usual))
 }
 
-// silent returns for how long nothing has come, if that is no usual pause.
-func (p *pulse) silent(now time.Time, least time.Duration) (d time.Duration, ok bool) {
+// silent returns for how long nothing has come, if that is as long as least, and as so
+// many usual pauses.
+func (p *pulse) silent(now time.Time, least, times time.Duration) (d time.Duration, ok bool) {
 	last := p.last.Load()
 	if last == 0 {
 		return 0, false
 	}
 	d = now.Sub(time.Unix(0, last))
-	return d, d > max(least, quietTimes*time.Duration(p.usual.Load()))
+	return d, d > max(least, times*time.Duration(p.usual.Load()))
 }
 
 // quiet says why a source is to be left for another one, nil if it is not.
 func (pl *pull) quiet(now time.Time) error {
-	least := quietLeast
-	if pl.fromEdge() {
+	least, times := quietLeast, time.Duration(quietTimes)
+	switch up, knows := proxy.Face[interface{ Gone(origin string) bool }](pl.upstream); {
+	case pl.fromEdge():
 		least = quietEdge
+	case knows && up.Gone(pl.link.Origin):
+		least, times = goneLeast, goneTimes
 	}
-	d, ok := pl.pulse.silent(now, least)
+	d, ok := pl.pulse.silent(now, least, times)
 	if !ok || !pl.another() {
 		return nil
 	}

@@ -25,10 +25,10 @@ func TestPulse(t *testing.T) {
 				p.beat(now.UnixNano())
 			}
 		}
-		if _, ok := p.silent(now.Add(want-ms), least); ok {
+		if _, ok := p.silent(now.Add(want-ms), least, quietTimes); ok {
 			t.Errorf("%s: silent after less than %v", what, want)
 		}
-		if d, ok := p.silent(now.Add(want+ms), least); !ok || d != want+ms {
+		if d, ok := p.silent(now.Add(want+ms), least, quietTimes); !ok || d != want+ms {
 			t.Errorf("%s: not silent after %v", what, want)
 		}
 	}
@@ -37,8 +37,21 @@ func TestPulse(t *testing.T) {
 	f("one picture a second", []time.Duration{time.Second}, 100, quietLeast, 5*time.Second)
 	f("lumps", append(make([]time.Duration, 200), 900*ms), 20, quietLeast, 4500*ms)
 	f("the first packet", []time.Duration{40 * ms}, 1, quietLeast, time.Second)
+	var dead pulse
+	for i := range int64(3) {
+		dead.beat(time.Unix(1000, i*int64(40*ms)).UnixNano())
+	}
+	for gone, want := range map[bool]time.Duration{false: quietLeast, true: goneLeast} {
+		pl := &pull{link: &proxy.Link{Origin: "a"}, upstream: &elsewhere{gone: gone}, another: func() bool { return true }}
+		pl.pulse.last.Store(dead.last.Load())
+		pl.pulse.usual.Store(dead.usual.Load())
+		last := time.Unix(1000, 80e6)
+		if pl.quiet(last.Add(want)) != nil || !errors.Is(pl.quiet(last.Add(want+ms)), errQuiet) {
+			t.Errorf("believed to be dead %v: left after another time than %v", gone, want)
+		}
+	}
 	var p pulse
-	if _, ok := p.silent(time.Now(), quietLeast); ok {
+	if _, ok := p.silent(time.Now(), quietLeast, quietTimes); ok {
 		t.Error("silent before anything has come")
 	}
 }
@@ -113,7 +126,9 @@ func TestLeavesWhoIsAboutToGo(t *testing.T) {
 // elsewhere knows whether there is another origin.
 type elsewhere struct {
 	proxy.Upstream
-	other bool
+	other, gone bool
 }
+
+func (e *elsewhere) Gone(string) bool { return e.gone }
 
 func (e *elsewhere) Others(string, string) bool { return e.other }
