@@ -1,6 +1,9 @@
 package passthrough
 
 import (
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
 	"testing"
 	"time"
 
@@ -130,6 +133,30 @@ func TestFailoverLive(t *testing.T) {
 	p.ask(200, "GET_PARAMETER", "")
 	p.ask(200, "TEARDOWN", "")
 	proxytest.Eventually(t, soon, "the place is free", func() bool { return e.places() == 0 })
+}
+
+// TestFailoverTLS: from one origin behind TLS to another.
+func TestFailoverTLS(t *testing.T) {
+	cert := serverCert(t)
+	behind := func() *origintest.Origin {
+		return startOrigin(t, origintest.Options{Addr: "127.0.0.1:0", TLS: &tls.Config{Certificates: []tls.Certificate{cert}}})
+	}
+	sum := sha256.Sum256(cert.Certificate[0])
+	pin := "#fingerprint=" + hex.EncodeToString(sum[:])
+	one, two := behind(), behind()
+	e := newEdge(t, quick, one.URL()+pin, two.URL()+pin)
+	p := e.dial("/live/clock").watchBoth()
+	fs := following(t)
+	p.take(fs, func() bool { return fs[0].packets > 50 && fs[2].packets > 10 })
+	at, other := playing(t, one, two)
+	at.Die()
+	n, m := fs[0].packets, fs[2].packets
+	p.take(fs, func() bool {
+		return fs[0].packets > n+20 && fs[2].packets > m+20 && other.Counts().Playing == 1
+	})
+	if fs[0].lost+fs[2].lost > 0 {
+		t.Errorf("%d and %d numbers are missing", fs[0].lost, fs[2].lost)
+	}
 }
 
 // TestFailoverBeforeTheFirst: an origin dies when it has said what it will send, and has
