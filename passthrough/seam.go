@@ -18,6 +18,9 @@ const (
 	plausible = 5 * time.Second
 	// clockError is how far apart two origins' clocks may be and count as the same.
 	clockError = 500 * time.Millisecond
+	// slewStep is by how much one sender report may go back or forth against the one
+	// before.
+	slewStep = 2500 * time.Microsecond
 	// maxPush is by how much the gap may grow for the sake of one track that had come
 	// further than the others.
 	maxPush = time.Second

@@ -138,7 +138,8 @@ func TestSeamSaid(t *testing.T) {
 }
 
 // TestSeamWall: origins that do not agree on the time of day do not bring players
-// who go by it back; what is told of the tracks' relation holds.
+// who go by it back or forth; what is told of the tracks' relation holds. Where they
+// agree, reports come back to the time of day bit by bit.
 func TestSeamWall(t *testing.T) {
 	f := func(off, want time.Duration) {
 		t.Helper()
@@ -146,18 +147,35 @@ func TestSeamWall(t *testing.T) {
 		s, video, audio := twoTracks(now)
 		video.reported = ref{true, ntp, 1000}
 		s.depart(now)
-		for _, tr := range []*track{video, audio} {
-			tr.seam.pass(rtpOf(50, 1, 0, key), now.Add(2*time.Second))
-			r := reportOf(50, ntp.Add(off+2*time.Second), 0)
+		// report is how far a track's report is off the line of those before the move.
+		report := func(tr *track, after time.Duration) time.Duration {
+			r := reportOf(50, ntp.Add(off+2*time.Second+after), uint32(after*time.Duration(tr.medium.ClockRate)/time.Second))
 			tr.seam.reports(r)
 			_, got, _, _ := rtp.Report(r)
-			if d := rtp.FromNTP(got).Sub(ntp.Add(2*time.Second)) - want; d.Abs() > time.Microsecond {
-				t.Errorf("%v apart: the report is %v off", off, d+want)
+			return rtp.FromNTP(got).Sub(ntp.Add(2*time.Second + after))
+		}
+		for _, tr := range []*track{video, audio} {
+			tr.seam.pass(rtpOf(50, 1, 0, key), now.Add(2*time.Second))
+			if d := report(tr, 0); d.Abs() > time.Microsecond {
+				t.Errorf("%v apart: the first report is %v off", off, d)
 			}
+		}
+		last := time.Duration(0)
+		for i := range 200 {
+			after := time.Duration(i+1) * 5 * time.Second
+			d := report(video, after)
+			if (d-last).Abs() > slewStep+time.Microsecond || (report(audio, after)-d).Abs() > time.Microsecond {
+				t.Errorf("%v apart: reports step from %v to %v", off, last, d)
+			}
+			last = d
+		}
+		if (last - want).Abs() > time.Microsecond {
+			t.Errorf("%v apart: in the end reports are %v off, want %v", off, last, want)
 		}
 	}
 	f(0, 0)
 	f(100*time.Millisecond, 100*time.Millisecond)
+	f(-15*time.Millisecond, -15*time.Millisecond)
 	f(-time.Hour, 0)
 	f(time.Minute, 0)
 }

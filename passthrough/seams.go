@@ -97,16 +97,19 @@ func (a *seams) agree() {
 	}
 }
 
-// tie takes a sender report. Origins whose clocks agree say what time it is, for
-// all that the viewer knows; that of another would bring players who go by it back
-// or forth, so it is moved to where the last origin's would be now.
+// tie takes a sender report. Players go by the newest one, and would be brought back or
+// forth by the clock of another origin, and by as much as the time stamps go on too late or
+// too soon after a move: so the first report is moved to where the last origin's would be
+// now, and those that follow go back to what the clocks say, if these agree, so slowly that
+// nobody sees it.
 func (j *seam) tie(at time.Time, out uint32) {
-	if !j.all.tied && j.line.known {
-		j.all.tied, j.all.wall = true, j.line.at.Add(j.time(out-j.line.ts)).Sub(at)
-		if j.all.wall.Abs() < clockError {
-			j.all.wall = 0
-		}
+	a := j.all
+	switch {
+	case !a.tied && j.line.known:
+		a.tied, a.wall = true, j.line.at.Add(j.time(out-j.line.ts)).Sub(at)
+	case j == a.list[0] && a.wall.Abs() < clockError:
+		a.wall -= min(max(a.wall, -slewStep), slewStep)
 	}
 	j.tell()
-	j.line = ref{true, at.Add(j.all.wall), out}
+	j.line = ref{true, at.Add(a.wall), out}
 }
