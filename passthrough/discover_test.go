@@ -361,6 +361,16 @@ func TestOthers(t *testing.T) {
 	f(one, "edge b", false)
 	f(two, a, true)
 	f(two, "edge b", true)
+	for range strikesOut {
+		two.failed(two.all()[1], errors.New("reset"))
+	}
+	if s := status(two)[1].State; s != stateEjected {
+		t.Errorf("the other one is %s", s)
+	}
+	f(two, a, true) // it has answered badly, and a does not answer
+	two.setProbing(true)
+	two.dialed(two.all()[1], errors.New("no route"), true)
+	f(two, a, false)
 	f(balancer(t, "-origin.failover=vod", "-origin=rtsp://"+a, "-origin=rtsp://"+z), a, false)
 }
 

@@ -46,8 +46,8 @@ func (b *Balancer) newTransport(o *origin) *http.Transport {
 // when the origin changes (http_better.go). The body of a stored file goes on
 // with another origin if one dies halfway (see resume.go).
 //
-// The request's context is the only deadline; where others can be asked for a
-// file of a stream, an origin may be silent for as long as a dial may take.
+// The request's context is the only deadline; where an origin is late with what can
+// be had from others, they are asked, too (http_hedge.go).
 func (b *Balancer) RoundTrip(req *http.Request) (*http.Response, error) {
 	body := hold(req.Body)
 	res, err := b.search(req, body)
@@ -61,12 +61,12 @@ func (b *Balancer) search(req *http.Request, body *heldBody) (*http.Response, er
 	if err != nil {
 		return nil, err
 	}
-	t := &trip{b: b, req: req, body: body, stream: b.streamOf(q, req)}
-	origins = t.preferred(origins)
-	for i, o := range origins {
-		t.await(origins[i+1:])
-		res, err := t.ask(o)
-		last := i == len(origins)-1 || req.Context().Err() != nil
+	t := &trip{b: b, req: req, body: body, pool: b.alternatives(q, req)}
+	t.stream = b.streamOf(t.pool, q, req)
+	for left := t.preferred(origins); len(left) > 0; {
+		o, res, err := t.hedged(left[0], left[1:])
+		left = t.unasked(left[1:], len(left))
+		last := len(left) == 0 || req.Context().Err() != nil
 		switch {
 		case err == nil && (last || !worthAnother(req, res)):
 			o, res = t.better(o, res, origins)

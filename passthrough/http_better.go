@@ -18,7 +18,9 @@ func (t *trip) better(o *origin, res *http.Response, origins []*origin) (*origin
 		return o, res
 	}
 	if t.b.missed(res) {
-		o, res = t.lookElsewhere(o, res, origins)
+		if o, res = t.lookElsewhere(o, res, origins); t.b.missed(res) {
+			res = t.later(o, res)
+		}
 	}
 	if _, ok := scanOf(res); ok {
 		o, res = t.newest(o, res, origins)
@@ -31,13 +33,14 @@ func (t *trip) better(o *origin, res *http.Response, origins []*origin) (*origin
 
 // newest lets a playlist pass unless its viewer has seen a newer one. Who gave
 // that is asked again, then the others, and their requests go there from now on.
-// If nobody has it the best passes: a player bears a step back better than an
-// error, and the stream has begun anew.
+// If nobody has it and the best is only a little behind, the viewer gets what he has
+// seen already, until somebody has caught up; else the best passes: a player bears a
+// step back better than an error, and the stream has begun anew.
 func (t *trip) newest(o *origin, res *http.Response, origins []*origin) (*origin, *http.Response) {
 	s, m, now := t.stream, t.b.memory, time.Now()
 	best, _ := scanOf(res)
 	if !s.behind(best, now) {
-		m.passed(s.playlist, best, o.name, now)
+		t.pass(o, res, best, now)
 		return o, res
 	}
 	looks := now.Sub(m.mark(s.playlist).barren) >= barrenFor
@@ -46,13 +49,26 @@ func (t *trip) newest(o *origin, res *http.Response, origins []*origin) (*origin
 		best, _ = scanOf(res)
 		m.hold(s.stick, o.name, time.Now())
 	}
-	if now = time.Now(); !s.behind(best, now) {
+	switch now = time.Now(); {
+	case !s.behind(best, now):
 		m.withheld.Add(1)
-	} else {
+	case t.again(res, best):
+		m.withheld.Add(1)
+		return o, res
+	default:
 		t.wentBack(o, best, looks, now)
 	}
-	m.passed(s.playlist, best, o.name, now)
+	t.pass(o, res, best, now)
 	return o, res
+}
+
+// pass takes note of a playlist that is passed on.
+func (t *trip) pass(o *origin, res *http.Response, p scan, now time.Time) {
+	s, m := t.stream, t.b.memory
+	m.passed(s.playlist, p, o.name, now)
+	if body, ok := res.Body.(*scannedBody); ok {
+		m.keep(s, last{s.stick, o.name, p, body.text})
+	}
 }
 
 // behind reports whether the viewer may have seen a newer playlist.

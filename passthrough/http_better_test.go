@@ -151,8 +151,8 @@ func TestPlaylistOfTheOnlyOne(t *testing.T) {
 	three.kill()
 	age(b, 4*time.Minute) // longer than three target durations
 	f(500, 3)             // this is a stream of its own now
-	two.first.Store(499)
-	f(499, 4)
+	two.first.Store(490)
+	f(490, 4)
 }
 
 func TestPlaylistBreaksOff(t *testing.T) {
@@ -293,7 +293,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	for i := range 3 * maxMarks {
 		req := newRequest(t, "GET", fmt.Sprintf("/%d/%d/index.m3u8?x=%s", i, i, strings.Repeat("x", 100)), nil)
 		q := query{web: true, path: req.URL.Path, stick: streamKey(req.URL.Path)}
-		s := b.streamOf(q, req)
+		s := b.streamOf(b.alternatives(q, req), q, req)
 		m.passed(s.playlist, scan{}, "o", now)
 		m.hold(s.stick, "o", now)
 		m.had(s.pool, s.path, now)

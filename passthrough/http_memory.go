@@ -53,10 +53,11 @@ func (m *mark) holds(now time.Time) bool {
 type streamMemory struct {
 	seed maphash.Seed
 
-	withheld, back, sought, found atomic.Uint64 // see newStreamMemory
+	withheld, back, sought, found, hedged atomic.Uint64 // see newStreamMemory
 
 	mu      sync.Mutex
 	marks   *simplelru.LRU[uint64, mark]
+	lasts   *simplelru.LRU[uint64, last] // fewer
 	holders *simplelru.LRU[uint64, holder]
 	folders *simplelru.LRU[uint64, time.Time] // when something in it was last had
 	budgets map[*pool]*budget
@@ -79,7 +80,9 @@ func newStreamMemory(reg prometheus.Registerer) *streamMemory {
 	counter(&m.back, "playlists_back", "Live playlists passed on although viewers had seen a newer one: no origin had it.")
 	counter(&m.sought, "missing_sought", "Files of streams that one origin did not have and another was asked for.")
 	counter(&m.found, "missing_found", "Files of streams that one origin did not have and another had.")
+	counter(&m.hedged, "hedged", "HTTP requests that one origin was late with and another has answered.")
 	m.marks, _ = simplelru.NewLRU[uint64, mark](maxMarks, nil) // fails only for a size of 0
+	m.lasts, _ = simplelru.NewLRU[uint64, last](maxLast, nil)
 	m.holders, _ = simplelru.NewLRU[uint64, holder](maxMarks, nil)
 	m.folders, _ = simplelru.NewLRU[uint64, time.Time](maxMarks, nil)
 	return m

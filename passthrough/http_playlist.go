@@ -18,6 +18,7 @@ const mostScanned = 1 << 20
 type scannedBody struct {
 	*bytes.Reader
 	scan scan
+	text []byte
 }
 
 // Close implements io.Closer.
@@ -35,14 +36,14 @@ func scanOf(res *http.Response) (s scan, ok bool) {
 
 // read reads an answer whole if it is a playlist that is to be compared. An error
 // is the origin's, and another may be asked.
-func (t *trip) read(o *origin, res *http.Response) error {
+func (t *trip) read(o *origin, out *http.Request, res *http.Response, watched bool) error {
 	if t.stream == nil || !t.stream.scanned || !canCompare(res) {
 		return nil
 	}
-	err := readPlaylist(res, t.wait.most > 0)
+	err := readPlaylist(res, watched)
 	if err != nil {
 		res.Body.Close() //nolint:errcheck // it is broken
-		return t.b.blame(t.req.Context(), o, err)
+		return t.b.blame(out.Context(), o, err)
 	}
 	return nil
 }
@@ -87,7 +88,7 @@ func readPlaylist(res *http.Response, watched bool) error {
 		return nil
 	}
 	src.Close() //nolint:errcheck // it was read to its end
-	res.Body = &scannedBody{bytes.NewReader(text), s}
+	res.Body = &scannedBody{bytes.NewReader(text), s, text}
 	return nil
 }
 

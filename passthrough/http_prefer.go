@@ -15,19 +15,29 @@ type stream struct {
 	playlist uint64 // what it is itself known by; not if it is no playlist
 	mark     mark   // when the request came: more its viewer cannot have seen
 	blocks   bool   // the answer may be held back until there is something new
+	special  bool   // it asks for more than the playlist as it is
 	scanned  bool   // its answers are playlists to be compared
 }
 
-// streamOf returns nil for what is no part of a stream or has one origin only,
-// and for requests that mean a certain one.
-func (b *Balancer) streamOf(q query, req *http.Request) *stream {
-	if !b.opts.Failover.Has("http") || q.stick == "" || q.origin != "" || req.Method != http.MethodGet && req.Method != http.MethodHead {
+// alternatives returns the pool of those who may be asked for the same; nil where
+// that is one only, for requests that mean a certain one, and for what is not safe.
+func (b *Balancer) alternatives(q query, req *http.Request) *pool {
+	if !b.opts.Failover.Has("http") || q.origin != "" || req.Method != http.MethodGet && req.Method != http.MethodHead {
 		return nil
 	}
 	b.mu.Lock()
 	p := b.pool(true, q.path)
 	b.mu.Unlock()
 	if p == nil || b.size(p) < 2 {
+		return nil
+	}
+	b.memory.earn(p, time.Now())
+	return p
+}
+
+// streamOf returns nil for what is no part of a stream, or has no alternatives.
+func (b *Balancer) streamOf(p *pool, q query, req *http.Request) *stream {
+	if p == nil || q.stick == "" {
 		return nil
 	}
 	s := &stream{pool: p, path: q.path, stick: b.memory.id(nameIn{pool: p, path: q.stick})}
@@ -38,10 +48,10 @@ func (b *Balancer) streamOf(q query, req *http.Request) *stream {
 		}
 		s.playlist = b.memory.id(name)
 		s.mark = b.memory.mark(s.playlist)
+		s.special = strings.Contains(req.URL.RawQuery, blockingPrefix)
 		s.blocks = strings.Contains(req.URL.RawQuery, blockingPrefix+"msn=")
 		s.scanned = req.Method == http.MethodGet && req.Header.Get("Range") == ""
 	}
-	b.memory.earn(p, time.Now())
 	return s
 }
 
@@ -87,24 +97,6 @@ func firstOf(origins, usable []*origin, name string) []*origin {
 		return origins
 	}
 	return append([]*origin{usable[i]}, slices.DeleteFunc(slices.Clone(origins), named)...)
-}
-
-// await says how long the next origin may be silent where others can be asked
-// instead, as far as the pool's budget goes: no longer than a dial for a file of
-// a stream, and for an answer that is held back on purpose three target durations,
-// which is all that an origin may take (RFC 8216bis §6.2.5.2). Whoever is silent
-// more often is ejected, and asked no more.
-func (t *trip) await(others []*origin) {
-	t.wait = wait{}
-	s := t.stream
-	if s == nil || len(t.b.usable(others)) == 0 || s.blocks && s.mark.target == 0 {
-		return
-	}
-	t.wait.most = t.b.timeout
-	if s.blocks {
-		t.wait.most = max(t.b.timeout, 3*s.mark.target)
-	}
-	t.wait.may = func() bool { return t.b.memory.spend(s.pool, time.Now()) }
 }
 
 // withoutDelta asks for a whole playlist where the viewer has the rest of it from

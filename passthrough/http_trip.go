@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"time"
 
 	"weir/proxy"
 )
@@ -29,6 +30,7 @@ type trip struct {
 	req  *http.Request
 	body *heldBody
 
+	pool   *pool   // of those who may be asked for the same; nil if nobody else may
 	stream *stream // nil if its origins are not compared
 	wait   wait    // for the next answer
 
@@ -47,12 +49,24 @@ func (t *trip) ask(o *origin) (*http.Response, error) {
 	}
 	t.asked = append(t.asked, o)
 	t.withoutDelta(o, out)
-	res, err := t.b.ask(o, out, t.wait)
-	if err == nil {
-		err = t.read(o, res)
-	}
+	res, err := t.send(o, out, t.wait)
 	if err != nil {
 		t.errs = append(t.errs, err)
+	}
+	return res, err
+}
+
+// send asks an origin; two may be asked at once.
+func (t *trip) send(o *origin, out *http.Request, w wait) (*http.Response, error) {
+	began := time.Now()
+	res, err := t.b.ask(o, out, w)
+	if err != nil {
+		return nil, err
+	}
+	if t.stream == nil || !t.stream.blocks {
+		o.answers.note(time.Since(began))
+	}
+	if err := t.read(o, out, res, w.most > 0); err != nil {
 		return nil, err
 	}
 	return res, nil

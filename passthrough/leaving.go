@@ -49,7 +49,7 @@ func (b *Balancer) handOver(now time.Time) {
 				l.due = time.Time{}
 			case l.due.IsZero():
 				l.due = now.Add(rand.N(b.opts.Handover))
-			case !now.Before(l.due) && b.elsewhere(l.path, o.name):
+			case !now.Before(l.due) && b.elsewhere(l.path, o.name, (*origin).usable):
 				close(l.tell)
 				delete(o.links, c)
 			}
@@ -58,7 +58,8 @@ func (b *Balancer) handOver(now time.Time) {
 }
 
 // Others reports whether a live path has an origin that is up besides one, by its name,
-// or besides the one that an edge of this name may have it from.
+// or besides the one that an edge of this name may have it from. One that is ejected is up:
+// it has answered badly, but who is silent does not answer at all.
 // With -origin.failover without live nobody is to leave one for another.
 func (b *Balancer) Others(path, than string) bool {
 	if !b.opts.Failover.Has("live") {
@@ -66,7 +67,7 @@ func (b *Balancer) Others(path, than string) bool {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.elsewhere(path, than)
+	return b.elsewhere(path, than, (*origin).reachable)
 }
 
 // Gone reports whether an origin, by its name, is believed to be dead, by dials, probes or
@@ -84,8 +85,9 @@ func (b *Balancer) Gone(origin string) bool {
 	return false
 }
 
-// elsewhere is Others with the lock held.
-func (b *Balancer) elsewhere(path, than string) bool {
+// elsewhere reports whether a live path has an origin besides one that will do. The lock
+// is held.
+func (b *Balancer) elsewhere(path, than string, does func(*origin) bool) bool {
 	p := b.pool(false, path)
 	if p == nil {
 		return false
@@ -94,9 +96,14 @@ func (b *Balancer) elsewhere(path, than string) bool {
 	for _, o := range p.origins {
 		if o.name == than {
 			known = true
-		} else if o.usable() && !o.full(time.Now()) {
+		} else if does(o) && !o.full(time.Now()) {
 			n++
 		}
 	}
 	return n > 1 || n == 1 && known // whoever is none of ours may have it from the only one
+}
+
+// reachable reports whether viewers may go there, if only for want of something better.
+func (o *origin) reachable() bool {
+	return !o.health.down && !o.health.undialed && !o.word.refuses()
 }

@@ -33,6 +33,8 @@ type state struct {
 	promised int       // sessions that have chosen this origin and have not entered
 	chosen   time.Time // when it was last chosen
 
+	answers, pauses usual // over HTTP: until an answer's header, and in a body
+
 	dials, failures            uint64
 	lastDial                   time.Time
 	lastErr                    string

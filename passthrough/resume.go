@@ -22,12 +22,12 @@ const (
 	resumeProgress = 1 << 20
 
 	// An origin may keep silent in the middle of a stored file for quietTimes the
-	// longest it was before, from leastQuiet to patience, until another is asked
+	// longest it was before, in this file or others, from leastQuiet to patience, until another is asked
 	// to go on; each time that was for silence the least is doubled, lest a body
 	// wander about where it is the way to all of them that is at fault. Nothing
 	// but trouble makes one pause there; bodies that wait for new media have no
 	// length and are left alone.
-	leastQuiet = 2 * time.Second
+	leastQuiet = time.Second
 	quietTimes = 5
 	patience   = 10 * time.Second
 
@@ -162,6 +162,7 @@ type resumedBody struct {
 	from  *origin
 	watch *time.Timer   // nil unless watched
 	gap   time.Duration // the longest silence that was none too long
+	usual time.Duration // and in other files of this origin
 	moves int           // because of silence
 
 	mu     sync.Mutex
@@ -177,7 +178,7 @@ func (r *resumedBody) attach(o *origin, src *answerBody) error {
 		src.Close() //nolint:errcheck // nobody reads it
 		return http.ErrBodyReadAfterClose
 	}
-	r.from, r.src = o, src
+	r.from, r.src, r.usual = o, src, time.Duration(o.pauses.ns.Load())
 	if r.watched {
 		r.watch = time.AfterFunc(patience, src.silence)
 		r.watch.Stop()
@@ -193,6 +194,7 @@ func (r *resumedBody) Read(p []byte) (int, error) {
 		switch {
 		case r.next > r.pin.last:
 			r.err = io.EOF
+			r.from.pauses.note(r.gap)
 			return n, r.err
 		case n > 0 || len(p) == 0:
 			return n, nil // an error comes again
@@ -219,7 +221,7 @@ func (r *resumedBody) read(p []byte) (int, error) {
 
 // quiet is how long the origin may be silent.
 func (r *resumedBody) quiet() time.Duration {
-	return min(max(leastQuiet<<min(r.moves, 4), quietTimes*r.gap), patience)
+	return min(max(leastQuiet<<min(r.moves, 4), quietTimes*max(r.gap, r.usual)), patience)
 }
 
 // resume finds somebody to go on after the body broke off. The origin it came

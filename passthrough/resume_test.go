@@ -275,11 +275,11 @@ func TestQuiet(t *testing.T) {
 		}
 	}
 	f(0, 0, leastQuiet)
-	f(300*time.Millisecond, 0, leastQuiet)
+	f(150*time.Millisecond, 0, leastQuiet)
 	f(time.Second, 0, 5*time.Second)
 	f(time.Minute, 0, patience)
 	f(time.Second, 1, 5*time.Second)
-	f(0, 2, 8*time.Second)
+	f(0, 2, 4*time.Second)
 	f(0, 1000, patience)
 }
 

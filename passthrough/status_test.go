@@ -196,7 +196,7 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	want := map[string]float64{"origin_dials_total": 2, "origin_dial_failures_total": 1, "origin_probes_total": 1, "origin_probe_failures_total": 1,
-		"origin_ejections_total": 1, "resumed_total": 0, "missing_sought_total": 0, "missing_found_total": 0, "playlists_back_total": 0, "playlists_withheld_total": 0, "origin_sessions": 1, "origins up": 0, "origins down": 1, "origins ejected": 1, "origins idle": 1}
+		"origin_ejections_total": 1, "resumed_total": 0, "hedged_total": 0, "missing_sought_total": 0, "missing_found_total": 0, "playlists_back_total": 0, "playlists_withheld_total": 0, "origin_sessions": 1, "origins up": 0, "origins down": 1, "origins ejected": 1, "origins idle": 1}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("metrics = %v\nwant      %v", got, want)
 	}

@@ -12,7 +12,7 @@ import (
 	"weir/proxy/proxytest"
 )
 
-// originKills is 20 where the bar is measured.
+// originKills is 20 where the bar is measured, with as many viewers as it speaks of.
 var originKills = flag.Int("originkills", 2, "TestOriginsAreKilled: how `often` an origin is killed")
 
 // partition is 60s where the bar is measured.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
@@ -22,28 +23,53 @@ import (
 type watcher struct {
 	h      *host
 	url    string
+	by     string // the transport, "" for TCP
 	mu     sync.Mutex
 	err    error
 	ended  bool
-	last   time.Time // when a packet came last
-	gap    time.Duration
-	gapAt  time.Time
-	back   int // time stamps that went back
+	any    pause // of packets
+	film   pause // of packets of the first track
+	broken int   // times that the first track went on with something other than a key frame
+	back   int   // time stamps that went back
+	told   [8]senderReport
+	step   time.Duration // the most by which a report's time differed from what the one before made of it
 	stamps [8]uint32
 	begun  [8]bool
 	stats  func() viewer.Stats
 }
 
-// watch lets n viewers on a host watch until the test ends, and waits until they see
-// something.
-func (h *host) watch(url string, n int) (all []*watcher) {
+// lull is how long a stream of pictures is not silent.
+const lull = 300 * time.Millisecond
+
+// A pause is the longest time in which something did not come.
+type pause struct {
+	last time.Time
+	gap  time.Duration
+}
+
+func (p *pause) note(now time.Time) {
+	if d := now.Sub(p.last); !p.last.IsZero() {
+		p.gap = max(p.gap, d)
+	}
+	p.last = now
+}
+
+// longest counts the pause that has not ended.
+func (p *pause) longest() time.Duration { return max(p.gap, time.Since(p.last)) }
+
+// watch lets n viewers on a host watch over TCP until the test ends, and waits until
+// they see something.
+func (h *host) watch(url string, n int) (all []*watcher) { return h.watchBy("tcp", url, n) }
+
+// watchBy does so over "tcp" or "udp".
+func (h *host) watchBy(transport, url string, n int) (all []*watcher) {
 	t := h.lan.t
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	t.Cleanup(func() { cancel(); wg.Wait() })
 	for range n {
-		w := &watcher{h: h, url: url}
+		w := &watcher{h: h, url: url, by: transport}
 		all = append(all, w)
 		wg.Go(func() { w.run(ctx) })
 	}
@@ -57,7 +83,7 @@ func (h *host) watch(url string, n int) (all []*watcher) {
 }
 
 func (w *watcher) run(ctx context.Context) {
-	v, err := viewer.Open(ctx, viewer.Options{URL: w.url, Dial: w.h.dial, OnPacket: w.packet})
+	v, err := w.h.open(ctx, viewer.Options{URL: w.url, Transport: w.by, OnPacket: w.packet, OnRTCP: w.report})
 	if err == nil {
 		w.mu.Lock()
 		w.stats = v.Stats
@@ -72,14 +98,24 @@ func (w *watcher) run(ctx context.Context) {
 	}
 }
 
+// open is viewer.Open on a host.
+func (h *host) open(ctx context.Context, opt viewer.Options) (v *viewer.Viewer, err error) {
+	opt.Dial = (&net.Dialer{}).DialContext
+	h.in(func() { v, err = viewer.Open(ctx, opt) }) // its sockets are made while it opens
+	return v, err
+}
+
 func (w *watcher) packet(track int, pkt []byte) {
 	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if d := now.Sub(w.last); !w.last.IsZero() && d > w.gap {
-		w.gap, w.gapAt = d, now
+	w.any.note(now)
+	if track == 0 {
+		if !w.film.last.IsZero() && now.Sub(w.film.last) > lull && !rtp.H264.IsKey(rtp.Payload(pkt)) {
+			w.broken++
+		}
+		w.film.note(now)
 	}
-	w.last = now
 	ts := rtp.Timestamp(pkt)
 	if w.begun[track] && int32(ts-w.stamps[track]) < 0 {
 		w.back++
@@ -87,17 +123,32 @@ func (w *watcher) packet(track int, pkt []byte) {
 	w.begun[track], w.stamps[track] = true, ts
 }
 
-// lately reports whether packets come.
-func (w *watcher) lately() bool {
+// A senderReport relates a track's time stamps to the time of day (RFC 3550 §6.4.1).
+type senderReport struct {
+	ntp   time.Duration // since the begin of its era
+	stamp uint32
+}
+
+func (w *watcher) report(track int, pkt []byte) {
+	if len(pkt) < 20 || pkt[1] != 200 {
+		return
+	}
+	now := senderReport{stamp: binary.BigEndian.Uint32(pkt[16:])}
+	now.ntp = time.Duration(binary.BigEndian.Uint32(pkt[8:]))*time.Second + time.Duration(uint64(binary.BigEndian.Uint32(pkt[12:]))*uint64(time.Second)>>32)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.ended || time.Since(w.last) < 300*time.Millisecond
+	if before := w.told[track]; before.ntp != 0 {
+		clock := []time.Duration{90000, 48000}[track] // the clip's
+		d := now.ntp - before.ntp - time.Duration(int32(now.stamp-before.stamp))*time.Second/clock
+		w.step = max(w.step, d.Abs())
+	}
+	w.told[track] = now
 }
 
 func (w *watcher) seen() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return !w.last.IsZero()
+	return !w.any.last.IsZero()
 }
 
 func (w *watcher) failed() error {
@@ -110,7 +161,7 @@ func (w *watcher) failed() error {
 func (w *watcher) forget() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.gap = 0
+	w.any.gap, w.film.gap = 0, 0
 }
 
 // content reports what viewers noticed since forget: the longest gap of all. It fails
@@ -122,7 +173,7 @@ func content(t *testing.T, all []*watcher) (longest time.Duration) {
 		if w.ended || w.back > 0 {
 			t.Errorf("viewer on %s of %s: %v; time went back %d times", w.h.name, w.url, w.err, w.back)
 		}
-		longest = max(longest, w.gap, time.Since(w.last))
+		longest = max(longest, w.any.longest())
 		w.mu.Unlock()
 	}
 	return longest

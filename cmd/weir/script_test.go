@@ -34,7 +34,12 @@ func originMain() {
 	password := fs.String("password", "", "")
 	files := fs.String("http", "", "")
 	dir := fs.String("files", "", "")
+	web := fs.String("replica", "", "")
+	lag := fs.Duration("lag", 0, "")
 	fs.Parse(os.Args[1:]) //nolint:errcheck // exits
+	if *web != "" {
+		go (&replica{lag: *lag}).serve(*web) //nolint:errcheck // who asks it finds out
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	opt := origintest.Options{Addr: *addr, HTTP: *files, User: *user, Password: *password, Log: zap.NewNop()}
