@@ -93,8 +93,13 @@ func (h *health) dialWorked(now time.Time) {
 	}
 }
 
+// rise begins another life. What died took its sessions along, and these its good name:
+// that is no more than one failure.
 func (h *health) rise(now time.Time) {
 	h.down, h.undialed, h.good, h.bad, h.strikes, h.recovered = false, false, 0, 0, 0, now
+	if !h.until.IsZero() {
+		h.until, h.ejections, h.calm = time.Time{}, max(0, h.ejections-1), now
+	}
 }
 
 // probed is told of a probe, and whether that could dial.

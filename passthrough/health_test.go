@@ -71,6 +71,27 @@ func TestHealthOfProbes(t *testing.T) {
 }
 
 // Without probes only time brings back what could not be dialed, or a viewer.
+// TestAnotherLife: an origin that died under its sessions, and was restarted, is not held
+// for bad, nor worse each time.
+func TestAnotherLife(t *testing.T) {
+	var h health
+	now := epoch
+	for range 20 {
+		for range strikesOut {
+			h.failed(now, 0, true)
+		}
+		wantState(t, "after its sessions have ended", &h, now, stateEjected)
+		h.dialFailed(now, true)
+		wantState(t, "when nobody is there", &h, now, stateDown)
+		now = now.Add(time.Second)
+		h.probed(true, true, now, 1, 3)
+		wantState(t, "when it is back", &h, now, stateUp)
+	}
+	if h.ejections > 0 {
+		t.Errorf("%d ejections are not forgiven", h.ejections)
+	}
+}
+
 func TestHealthWithoutProbes(t *testing.T) {
 	var h health
 	h.dialFailed(epoch, false)
