@@ -36,11 +36,11 @@ func (r *rig) bears(f fault, i int, slow time.Duration) {
 		n.within("content stepped back by", n.back)
 		n.within("content stepped forward by", n.forward)
 		n.within("content is away from where PLAY says by", n.offAgain)
-		if slow == 0 { // else it is only told
+		if slow == 0 { // else the silence may be the machine's
 			n.most("between what two reports of an origin say of the time", n.step, reportStep)
-		}
-		if n.broken > 0 {
-			n.wrong("%d pictures after a silence were no key frames", n.broken)
+			if n.broken > 0 {
+				n.wrong("%d times pictures went on with no key frame", n.broken)
+			}
 		}
 		if len(n.problems) > 0 {
 			r.t.Errorf("%s: %s: %d problems", f.name, kind, len(n.problems))

@@ -99,7 +99,7 @@ func (r *rig) door(i int) *host { return []*host{r.split, r.relay}[i%2] }
 // serve starts an origin; the second one is behind the first with its live stream.
 func (r *rig) serve(i int) *process {
 	h := r.origins[i]
-	p := h.start("origin", "-addr", h.addr+":554", "-replica", h.addr+":80", "-lag", fmt.Sprint(time.Duration(i)*1400*time.Millisecond))
+	p := h.start("origin", "-addr", h.addr+":554", "-replica", h.addr+":80", "-lag", fmt.Sprint(time.Duration(i)*time.Second))
 	for _, port := range []string{":554", ":80"} {
 		proxytest.Eventually(r.t, 10*time.Second, h.name+" serves", func() bool {
 			c, err := r.viewers.dial(r.t.Context(), "tcp", h.addr+port)
