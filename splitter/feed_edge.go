@@ -19,8 +19,13 @@ func (f *feed) waitsForEdge(peers proxy.Peers) bool {
 	return !self && !f.pull.direct.Load()
 }
 
-// edgeWait is how long another edge waits for a source that is away.
-const edgeWait = time.Second
+// edgeWait is how long another edge waits for a source that is away, and edgeNews for it
+// to turn out to be: those who lose an edge at the same time need not hear of it in the
+// same millisecond.
+const (
+	edgeWait = time.Second
+	edgeNews = 200 * time.Millisecond
+)
 
 // forEdge reports whether another edge may pull from this feed, which has opened: not
 // if the feed itself is pulled from an edge, or two could come to wait for each other.
@@ -33,6 +38,12 @@ func (f *feed) forEdge(ctx context.Context) bool {
 		state, edge, news := f.state, f.edge, f.news
 		f.mu.Unlock()
 		if state == "up" && edge {
+			select {
+			case <-news:
+				continue
+			case <-time.After(edgeNews):
+			case <-ctx.Done():
+			}
 			return false
 		}
 		f.pull.direct.Store(true)

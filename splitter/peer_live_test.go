@@ -2,6 +2,7 @@ package splitter_test
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/url"
 	"strings"
@@ -76,6 +77,40 @@ func TestDeadCameraBehindAnEdge(t *testing.T) {
 	proxytest.Eventually(t, 20*time.Second, "the viewer's end", func() bool { return w.over() != nil })
 	if n := v.failed.Load(); n != 0 {
 		t.Errorf("the edge was said to have failed %d times", n)
+	}
+}
+
+// Two edges lose the one that both pull from, and one of them knows it first: it does not
+// go to the origin by itself because the other one was not free yet.
+func TestPeerThatIsAboutToLoseItsSource(t *testing.T) {
+	dies, or := newOrigin(t, origintest.Options{}), newOrigin(t, origintest.Options{}) // the first plays an edge
+	u, err := url.Parse(dies.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newPeer(t, edgeOptions(), &via{Upstream: balancer(t, or.URL()), to: u.Host}, elsewhere{proxy.Alone})
+	watch(t, b.url+"/live/clock", "tcp").more(t, 0, 20)
+	say := func(request string) net.Conn {
+		c, err := net.Dial("tcp", b.front.RTSPAddr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		c.SetDeadline(time.Now().Add(15 * time.Second)) //nolint:errcheck // a read says it
+		c.Write([]byte(request))                        //nolint:errcheck // likewise
+		return c
+	}
+	got := make([]byte, 16)
+	asks := say("DESCRIBE " + b.url + "/live/clock RTSP/1.0\r\nCSeq: 1\r\nWeir-Peer: good\r\n\r\n")
+	if _, err := io.ReadFull(say("OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n"), got); err != nil { // it has read the first one, most likely
+		t.Fatal(err)
+	}
+	dies.Die()
+	if _, err := io.ReadFull(asks, got); err != nil || string(got) != "RTSP/1.0 200 OK\r" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if n := or.Counts().Pulls; n != 1 {
+		t.Errorf("%d pulls, want 1", n)
 	}
 }
 
