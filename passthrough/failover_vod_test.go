@@ -68,6 +68,38 @@ func TestFailoverStored(t *testing.T) {
 	}
 }
 
+// TestFailoverScale: a viewer who winds on goes on winding where he is.
+func TestFailoverScale(t *testing.T) {
+	one, two := newFake(t), newFake(t)
+	e := newEdge(t, quick, one.url(), two.url())
+	p := e.dial("/film")
+	p.send("DESCRIBE", "")
+	l := one.accept()
+	l.describeAs(stored(1, "7200.000"))
+	p.want(200)
+	p.send("SETUP", "/trackID=0", "Transport", overTCP)
+	l.setup("77")
+	p.setUp(p.want(200))
+	p.send("PLAY", "", "Range", "npt=60-", "Scale", "4.0")
+	l.playAs("npt=60.000-7200.000", 100, 1_000_000)
+	p.want(200)
+	l.write(frameOf(0, rtpOf(0xaaaa, 100, 1_000_000, params)))
+	p.wantPacket(0xaaaa, 100)
+	l.write(frameOf(0, rtpOf(0xaaaa, 101, 1_000_000+5*90_000, slice)))
+	p.wantPacket(0xaaaa, 101)
+	l.reset()
+	l2 := two.accept()
+	l2.describeAs(stored(1, "7200.000"))
+	l2.setup("88")
+	req := l2.request("PLAY")
+	if from, scale := req.Header.Get("Range"), req.Header.Get("Scale"); from != "npt=80.000-7200.000" || scale != "4.0" {
+		t.Errorf("the next origin is asked for %s, Scale %s", from, scale)
+	}
+	l2.reply(req, 200, "", "Session", "88", "Range", "npt=80.000-7200.000", "Scale", "4.0")
+	l2.write(frameOf(0, rtpOf(0xbbbb, 9, 7_000_000, params)))
+	p.wantPacket(0xaaaa, 102)
+}
+
 // TestFailoverSought: a viewer who has sought while he was watching is where he wanted to
 // be, as soon as the origin is.
 func TestFailoverSought(t *testing.T) {

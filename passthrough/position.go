@@ -1,6 +1,7 @@
 package passthrough
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strconv"
@@ -110,7 +111,8 @@ type tape struct {
 	known  bool
 	from   stretch // what the tracks' ticks are counted from
 	queued bool    // a PLAY may wait behind another
-	odd    bool    // not at normal speed
+	odd    bool    // at a speed that nobody can read
+	scale  float64 // of the stream's time to the clock's (RFC 2326 §12.34); 0: 1
 }
 
 // played notes an answer to PLAY. Of what it does not say the request counts, and
@@ -119,7 +121,7 @@ func (p *tape) played(req *wire.Request, res *wire.Response, at stretch, playing
 	asked, asks := parseStretch(req.Header.Get("Range"))
 	said, says := parseStretch(res.Header.Get("Range"))
 	p.queued = playing && req.Header.Get("Range") != ""
-	p.odd = odd(req.Header.Get("Scale")) || odd(res.Header.Get("Scale"))
+	p.scale, p.odd = parseScale(cmp.Or(res.Header.Get("Scale"), req.Header.Get("Scale")))
 	switch {
 	case says:
 		if said.end == "" && asks && asked.clock == said.clock {
@@ -134,11 +136,28 @@ func (p *tape) played(req *wire.Request, res *wire.Response, at stretch, playing
 	p.known = true
 }
 
-// odd reports whether a Scale is not 1.
-func odd(v string) bool {
-	if v == "" {
-		return false
+// parseScale reads a Scale, which is 1 if it is not said. A negative one plays
+// backwards.
+func parseScale(v string) (scale float64, odd bool) {
+	if v = strings.TrimSpace(v); v == "" {
+		return 1, false
 	}
-	f, err := strconv.ParseFloat(strings.TrimSpace(v), 64)
-	return err != nil || f != 1
+	scale, err := strconv.ParseFloat(v, 64)
+	return scale, err != nil || scale == 0 || !(math.Abs(scale) <= 256)
+}
+
+// on is where the viewer is when so much has been played since from.
+func (p *tape) on(played time.Duration) stretch {
+	at, scale := p.from, cmp.Or(p.scale, 1)
+	at.at = max(0, at.at+time.Duration(float64(played)*scale))
+	return at
+}
+
+// over reports whether the viewer is at the end, or nearly; backwards it is the
+// beginning.
+func (p *tape) over(at time.Duration) bool {
+	if p.scale < 0 {
+		return !p.from.clock && at <= nearEnd
+	}
+	return p.from.over(at)
 }

@@ -112,6 +112,43 @@ func TestPosition(t *testing.T) {
 	f(time.Minute+40*time.Hour, 40*3600*1000)
 }
 
+// TestScale: stream time runs faster than the clock, slower, or backwards.
+func TestScale(t *testing.T) {
+	f := func(scale string, played, want time.Duration, over, odd bool) {
+		t.Helper()
+		var p tape
+		req, res := &wire.Request{}, &wire.Response{}
+		req.Header.Add("Range", "npt=60-120")
+		if scale != "" {
+			req.Header.Add("Scale", scale)
+		}
+		p.played(req, res, stretch{}, false)
+		if p.odd != odd {
+			t.Errorf("Scale %q is odd: %v", scale, p.odd)
+		}
+		if got := p.on(played).at; !odd && (got != want || p.over(got) != over) {
+			t.Errorf("Scale %q, after %v: at %v, over %v; want %v, %v", scale, played, got, p.over(got), want, over)
+		}
+	}
+	const s = time.Second
+	f("", 10*s, 70*s, false, false)
+	f("1.0", 59*s+s/2, 119*s+s/2, true, false)
+	f("2", 10*s, 80*s, false, false)
+	f("0.5", 10*s, 65*s, false, false)
+	f("-4.0", 10*s, 20*s, false, false)
+	f("-4", 16*s, 0, true, false)
+	for _, v := range []string{"0", "fast", "NaN", "1e9", "-Inf"} {
+		f(v, 0, 0, false, true)
+	}
+	var p tape
+	req, res := &wire.Request{}, &wire.Response{}
+	req.Header.Add("Scale", "8")
+	res.Header.Add("Scale", "4") // as fast as it can
+	if p.played(req, res, stretch{}, false); p.scale != 4 {
+		t.Errorf("scale %v", p.scale)
+	}
+}
+
 func FuzzParseStretch(f *testing.F) {
 	for _, s := range []string{"npt=0-", "npt=1:02:03.5-7", "clock=20261108T143720.25Z-", "npt=7-8;time=1", "=-", "npt=99999999.999-"} {
 		f.Add(s)

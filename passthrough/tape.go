@@ -14,7 +14,7 @@ const stale = 2 * time.Second
 
 // position is where the viewer is: where the track is that has come least far.
 func (s *session) position() stretch {
-	at, tracks := s.tape.from, s.list()
+	tracks := s.list()
 	var newest time.Time
 	for _, t := range tracks {
 		if t.last.at.After(newest) {
@@ -28,10 +28,10 @@ func (s *session) position() stretch {
 		}
 		least = min(least, time.Duration(float64(t.last.ticks)/float64(t.medium.ClockRate)*float64(time.Second)))
 	}
-	if least != math.MaxInt64 && least > 0 {
-		at.at += least
+	if least == math.MaxInt64 {
+		least = 0
 	}
-	return at
+	return s.tape.on(max(least, 0))
 }
 
 // played takes an origin's answer to PLAY: the position from which time stamps
@@ -110,7 +110,7 @@ func (s *session) fixed(stored bool) string {
 		return ""
 	case p.queued:
 		return stayPosition
-	case p.from.over(s.position().at) && s.playing.Load():
+	case p.over(s.position().at) && s.playing.Load():
 		return stayEnded
 	}
 	return ""
