@@ -125,8 +125,6 @@ func (l *leg) fixed() string {
 
 // scout looks for another origin while the present one is read on.
 func (l *leg) scout(ctx, life context.Context, m *move, found chan<- *move) {
-	ctx, cancel := context.WithTimeout(ctx, moveLimit)
-	defer cancel()
 	m.err = m.find(ctx, life)
 	found <- m
 	l.gather.nudge()

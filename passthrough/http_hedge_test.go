@@ -147,10 +147,11 @@ func TestNotHedged(t *testing.T) {
 func TestHedgeLearns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := balancer(t, "-origin.check=0", "-origin.balance=roundrobin", "-origin", "http://a", "-origin", "http://b")
-		piped(b, func(string, *http.Request) (string, time.Duration) { return "x", 30 * time.Second })
+		piped(b, func(string, *http.Request) (string, time.Duration) { return "x", 10 * time.Second })
 		var asked uint64
 		for range 20 {
 			took(t, b, "GET", "/poll")
+			synctest.Wait() // the connection is free again
 		}
 		for _, o := range b.all() {
 			if asked += o.dials; o.ejects > 0 || o.failures > 0 {

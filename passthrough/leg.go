@@ -131,7 +131,7 @@ func (c *conn) connect(ctx context.Context, want proxy.Want) (link *proxy.Link, 
 		if link, err = c.r.env.Upstream.DialRTSP(ctx, want); err != nil {
 			return nil, nil, cmp.Or(failed, err) // who was there says more than that nobody is left
 		}
-		if nc, err = handshake(ctx, link); err == nil {
+		if nc, err = handshake(ctx, link, min(stepLimit, c.r.opt.Timeout/2)); err == nil {
 			return link, nc, nil
 		}
 		link.Fail(err)
@@ -142,10 +142,13 @@ func (c *conn) connect(ctx context.Context, want proxy.Want) (link *proxy.Link, 
 	return nil, nil, failed
 }
 
-func handshake(ctx context.Context, link *proxy.Link) (net.Conn, error) {
+// handshake takes no longer than most, so that there is time for another origin.
+func handshake(ctx context.Context, link *proxy.Link, most time.Duration) (net.Conn, error) {
 	if link.TLS == nil {
 		return link.Conn, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
 	c := tls.Client(link.Conn, link.TLS)
 	if err := c.HandshakeContext(ctx); err != nil {
 		return nil, fmt.Errorf("TLS with origin %s: %w", link.Origin, err)

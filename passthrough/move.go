@@ -14,9 +14,11 @@ import (
 )
 
 const (
-	// moveLimit is how long a move may take, waiting for its turn included:
-	// players who get nothing for longer give up by themselves.
+	// moveLimit is how long a move may take once it has its turn, and turnLimit how long it
+	// waits for that: players who get nothing for longer give up by themselves, and who is
+	// cut comes back at once, with all the others who were.
 	moveLimit = 10 * time.Second
+	turnLimit = 30 * time.Second
 	// stepLimit is how long one origin may take for all that a move asks of it.
 	stepLimit = 3 * time.Second
 )
@@ -37,6 +39,7 @@ type move struct {
 	leave []func()      // of the queues
 	cause error         // why an origin is left that is still there
 	rest  time.Duration // for how long the next one's silence is none
+	until time.Time     // for so long origins are tried; zero: it had no turn yet
 	last  error         // why an origin would not do
 	err   error         // why none would
 }
@@ -94,8 +97,6 @@ func (m *move) run(ctx, life context.Context) error {
 		m.drop()
 		return &stay{why, nil}
 	}
-	ctx, cancel := context.WithTimeout(ctx, moveLimit)
-	defer cancel()
 	for {
 		if m.next == nil {
 			if err := m.find(ctx, life); err != nil {
@@ -123,9 +124,9 @@ func (m *move) find(ctx, life context.Context) error {
 		m.drop()
 		var s *stay
 		switch {
-		case ctx.Err() == context.Canceled:
-			return &stay{stayGone, nil}
 		case ctx.Err() != nil:
+			return &stay{stayGone, nil}
+		case !time.Now().Before(m.until): // or it has waited for its turn for too long
 			return cmp.Or(m.last, error(&stay{staySlow, err}))
 		case errors.As(err, &s) && s.reason == stayNoOrigin:
 			return cmp.Or(m.last, err) // who was there says more than that nobody is left

@@ -11,6 +11,8 @@ import (
 // enter has the next origin play, gives it what the viewers have asked meanwhile,
 // and makes it the sessions' place. Media comes from the first PLAY on.
 func (m *move) enter(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, moveLimit)
+	defer cancel()
 	now := time.Now()
 	for _, st := range m.stand {
 		st.s.depart(now)

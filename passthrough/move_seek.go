@@ -25,12 +25,12 @@ type standing struct {
 // plays nothing yet.
 func (m *move) seek(ctx, life context.Context) error {
 	c := m.old.conn
-	if err := m.queue(ctx, "from "+m.old.link.Origin); err != nil {
+	ctx, cancel, err := m.turn(ctx)
+	if err != nil {
 		return err
 	}
-	dctx, done := context.WithTimeout(ctx, stepLimit)
-	link, nc, err := c.connect(dctx, proxy.Want{Path: c.rc.Viewer.Path, Avoid: m.avoid})
-	done()
+	defer cancel()
+	link, nc, err := c.connect(ctx, proxy.Want{Path: c.rc.Viewer.Path, Avoid: m.avoid})
 	if err != nil {
 		return &stay{stayNoOrigin, err}
 	}
@@ -44,6 +44,26 @@ func (m *move) seek(ctx, life context.Context) error {
 	if err := m.queue(ctx, "to "+link.Origin); err != nil {
 		return err
 	}
+	return m.prepare(ctx)
+}
+
+// turn waits until it is this move's turn to leave, and returns a context for all that
+// follows.
+func (m *move) turn(ctx context.Context) (context.Context, context.CancelFunc, error) {
+	waits, cancel := context.WithDeadline(ctx, m.began.Add(turnLimit))
+	defer cancel()
+	if err := m.queue(waits, "from "+m.old.link.Origin); err != nil {
+		return nil, nil, err
+	}
+	if m.until.IsZero() {
+		m.until = time.Now().Add(moveLimit)
+	}
+	ctx, cancel = context.WithDeadline(ctx, m.until)
+	return ctx, cancel, nil
+}
+
+// prepare has the next origin describe the stream and set up the sessions.
+func (m *move) prepare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, stepLimit)
 	defer cancel()
 	if err := m.describe(ctx); err != nil {

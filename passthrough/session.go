@@ -117,7 +117,7 @@ func (s *session) stays() string {
 		switch {
 		case t.asks == nil || t.index < 0:
 			return stayUnknown
-		case strings.Contains(strings.ToUpper(t.wants.profile), "SAVP"):
+		case strings.Contains(strings.ToUpper(t.wants.profile), "SAVP"), t.medium.Encrypted():
 			return stayEncrypted
 		}
 	}

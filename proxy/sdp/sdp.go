@@ -40,6 +40,15 @@ type Media struct {
 	lines []string // m= first
 }
 
+// Encrypted reports whether the media is of a secure profile (RFC 3711 §12, RFC 5124).
+func (m *Media) Encrypted() bool {
+	if len(m.lines) == 0 {
+		return false
+	}
+	fields := strings.Fields(m.lines[0])
+	return len(fields) > 2 && strings.Contains(strings.ToUpper(fields[2]), "SAVP")
+}
+
 // Parse takes a description apart. It is lenient: line ends may be bare, and
 // unknown lines are kept.
 func Parse(body []byte) (*Session, error) {

@@ -201,3 +201,19 @@ func TestSame(t *testing.T) {
 	f("m=audio 0 RTP/AVP 0\n", "m=audio 0 RTP/AVP 0\nm=audio 0 RTP/AVP 0\n", false)
 	f("m=audio 0 RTP/AVP 0\n", "m=text 0 RTP/AVP 0\n", false)
 }
+
+func TestEncrypted(t *testing.T) {
+	f := func(line string, want bool) {
+		t.Helper()
+		s, err := Parse([]byte("v=0\r\ns=x\r\n" + line + "\r\n"))
+		if err != nil || len(s.Media) != 1 || s.Media[0].Encrypted() != want {
+			t.Errorf("%q: %v, %v", line, s, err)
+		}
+	}
+	f("m=video 0 RTP/AVP 96", false)
+	f("m=video 0 RTP/SAVP 96", true)
+	f("m=audio 0 UDP/TLS/RTP/SAVPF 111", true)
+	if (&Media{}).Encrypted() {
+		t.Error("none is encrypted")
+	}
+}
