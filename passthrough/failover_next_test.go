@@ -62,6 +62,25 @@ func TestFailoverNext(t *testing.T) {
 	})
 }
 
+// TestFailoverBack: the only other origin dies while it is asked, and the first one is back.
+func TestFailoverBack(t *testing.T) {
+	for _, method := range []string{"DESCRIBE", "SETUP", "PLAY"} {
+		synctest.Test(t, func(t *testing.T) {
+			st := newStage(often, "one", "two")
+			seated(t, st, func(s *seat) {
+				s.takes(5 * time.Second)
+				st.origins[1].diesOf(method)
+				st.origins[0].falls(dead)
+				st.origins[0].falls(well)
+				s.takes(5 * time.Second)
+				if s.gap > 2*often {
+					t.Errorf("%s: packets again after %v", method, s.gap)
+				}
+			})
+		})
+	}
+}
+
 // TestFailoverAllGone: where no origin is left the viewer's connection ends, at once
 // where that can be known at once, and one line of the log tells of it.
 func TestFailoverAllGone(t *testing.T) {

@@ -40,6 +40,8 @@ type move struct {
 	cause error         // why an origin is left that is still there
 	rest  time.Duration // for how long the next one's silence is none
 	until time.Time     // for so long origins are tried; zero: it had no turn yet
+	died  bool          // one that was tried has died meanwhile
+	twice bool          // those that were tried are tried again
 	last  error         // why an origin would not do
 	err   error         // why none would
 }
@@ -129,6 +131,10 @@ func (m *move) find(ctx, life context.Context) error {
 		case !time.Now().Before(m.until): // or it has waited for its turn for too long
 			return cmp.Or(m.last, error(&stay{staySlow, err}))
 		case errors.As(err, &s) && s.reason == stayNoOrigin:
+			if m.died && !m.twice && m.cause == nil { // the one before may be back
+				m.twice, m.avoid = true, nil
+				continue
+			}
 			return cmp.Or(m.last, err) // who was there says more than that nobody is left
 		}
 		m.old.log.Debug("another origin does not take the sessions", zap.Error(err))

@@ -91,6 +91,7 @@ func (m *move) ask(ctx context.Context, ex *exchange) (*wire.Response, error) {
 		}
 		return nil, &stay{staySlow, err}
 	case err != nil:
+		m.died = true
 		return nil, &stay{stayRefused, err}
 	case res.Code == 401:
 		return nil, &stay{stayCredentials, nil}
