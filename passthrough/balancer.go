@@ -7,12 +7,10 @@ import (
 	"maps"
 	"net"
 	"net/netip"
-	"net/url"
 	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -94,111 +92,6 @@ func (b *Balancer) Always() (paths []string) {
 		}
 	}
 	return paths
-}
-
-// DialRTSP implements proxy.Upstream. The next candidate is tried when a dial
-// fails; a place is counted from before the dial until the link is closed. When all that
-// looked alive are dead, those that looked dead are tried, for one may have come back.
-func (b *Balancer) DialRTSP(ctx context.Context, w proxy.Want) (*proxy.Link, error) {
-	q := query{path: w.Path, origin: w.Origin, avoid: w.Avoid}
-	all, err := b.candidates(q)
-	if err != nil {
-		return nil, err
-	}
-	link, errs := b.dialAny(ctx, all, w.Path)
-	if link == nil && len(errs) > 0 && ctx.Err() == nil && w.Origin == "" {
-		q.avoid = slices.Clone(q.avoid)
-		for _, o := range all {
-			q.avoid = append(q.avoid, o.name)
-		}
-		if rest, err := b.candidates(q); err == nil {
-			var more []error
-			link, more = b.dialAny(ctx, rest, w.Path)
-			errs = append(errs, more...)
-		}
-	}
-	if link == nil {
-		return nil, refusal(ctx, errs)
-	}
-	return link, nil
-}
-
-// dialAny dials one after the other until one answers, nil if none does.
-func (b *Balancer) dialAny(ctx context.Context, all []*origin, path string) (link *proxy.Link, errs []error) {
-	for i, o := range all {
-		leave, ok := o.claim(i == 0)
-		if !ok {
-			continue // others have filled it meanwhile
-		}
-		c, err := b.connect(ctx, o)
-		if err == nil {
-			return b.link(c.(*net.TCPConn), leave, o, path), nil
-		}
-		leave()
-		errs = append(errs, err)
-		if ctx.Err() != nil {
-			break
-		}
-	}
-	return nil, errs
-}
-
-// A linkConn leaves its origin when it is closed.
-type linkConn struct {
-	*net.TCPConn
-	b     *Balancer
-	o     *origin
-	leave func()
-}
-
-// Close implements net.Conn.
-func (c *linkConn) Close() error {
-	c.leave()
-	c.b.parts(c.o, c)
-	return c.TCPConn.Close()
-}
-
-func (b *Balancer) link(tcp *net.TCPConn, leave func(), o *origin, path string) *proxy.Link {
-	c := &linkConn{tcp, b, o, leave}
-	return &proxy.Link{
-		Conn:   c,
-		Leave:  b.joins(o, c, path),
-		URL:    o.target((&url.URL{Path: path}).EscapedPath()),
-		TLS:    o.tlsConfig(),
-		Origin: o.name,
-		Fail:   func(err error) { b.failed(o, err) },
-	}
-}
-
-// A dialError is a connection that did not come about: the origin has seen
-// nothing of the request.
-type dialError struct {
-	origin string
-	err    error
-}
-
-func (e *dialError) Error() string { return fmt.Sprintf("origin %s: %v", e.origin, e.err) }
-func (e *dialError) Unwrap() error { return e.err }
-
-// connect dials an origin for a viewer, and takes note of how that went. Its
-// errors are *dialError and hold no credentials.
-func (b *Balancer) connect(ctx context.Context, o *origin) (net.Conn, error) {
-	dctx, cancel := context.WithTimeout(ctx, b.timeout)
-	defer cancel()
-	c, err := b.dial(dctx, "tcp", o.addr)
-	if err != nil {
-		err = &dialError{o.name, err}
-	}
-	if !errors.Is(ctx.Err(), context.Canceled) { // else the viewer has gone, which says nothing of the origin
-		b.dialed(o, err, err == nil || ctx.Err() == nil && !ours(err))
-	}
-	return c, err
-}
-
-// ours reports whether a dial failed because this machine has run out of files or
-// ports.
-func ours(err error) bool {
-	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.EADDRNOTAVAIL)
 }
 
 // refusal is the error for a viewer when none of the candidates could be

@@ -278,10 +278,44 @@ func TestSilentOrigins(t *testing.T) {
 		start := time.Now()
 		_, err := b.DialRTSP(t.Context(), proxy.Want{Path: "/cam"})
 		wantRefusal(t, err, proxy.OriginSlow, 5*time.Second)
-		if got := time.Since(start); got != 6*time.Second {
-			t.Errorf("two silent origins took %v, want twice the timeout", got)
+		if got := time.Since(start); got != 3*time.Second+beside {
+			t.Errorf("two silent origins took %v, want the timeout of one beside the other's", got)
 		}
 	})
+}
+
+// An origin that does not answer is not waited for if another does. It is found out all the
+// same, and has nobody in the end.
+func TestDialBeside(t *testing.T) {
+	addr, _ := listen(t, "127.0.0.1")
+	f := func(what string, answers time.Duration, state string) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			b := balancer(t, inTurn, "-origin", "rtsp://a", "-origin", "rtsp://b")
+			b.dial = func(ctx context.Context, _, host string) (net.Conn, error) {
+				if host == "a:554" {
+					select {
+					case <-ctx.Done():
+						return nil, os.ErrDeadlineExceeded
+					case <-time.After(answers):
+					}
+				}
+				return net.Dial("tcp", addr)
+			}
+			start := time.Now()
+			link, err := b.DialRTSP(t.Context(), proxy.Want{Path: "/cam"})
+			if err != nil || link.Origin != "b:554" || time.Since(start) != beside {
+				t.Fatalf("%s: %v, %v after %v", what, link, err, time.Since(start))
+			}
+			time.Sleep(2 * time.Second)
+			if s := status(b); s[0].State != state || s[0].Sessions != 0 || s[1].Sessions != 1 {
+				t.Errorf("%s: %+v", what, s)
+			}
+			link.Close()
+		})
+	}
+	f("never", time.Hour, stateEjected)
+	f("late", 2*time.Second, stateUp)
 }
 
 // A viewer with little patience ends the search, but says little of the origin.
@@ -317,6 +351,7 @@ func TestViewerLeaves(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	b.dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
 		cancel()
+		<-ctx.Done()
 		return nil, ctx.Err()
 	}
 	if _, err := b.DialRTSP(ctx, proxy.Want{Path: "/cam"}); !errors.Is(err, context.Canceled) {

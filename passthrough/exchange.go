@@ -188,8 +188,9 @@ func (l *leg) answered(ex *exchange, res *wire.Response) error {
 	case ex.req.Method == "DESCRIBE":
 		l.described(res)
 		l.mu.Lock()
-		l.asks = keepRequest(ex.req)
+		l.asks, l.told = keepRequest(ex.req), nil
 		l.mu.Unlock()
+		l.urls.rename(nil)
 	case ex.session != nil:
 		ex.session.did(l, ex.req, res)
 	}

@@ -16,21 +16,29 @@ var _ flag.Value = (*Failover)(nil)
 // defaultFailover stands for "".
 const defaultFailover = Failover("live,vod,http")
 
-// failoverName is the flag's.
-const failoverName = "origin.failover"
+// Names of flags.
+const (
+	failoverName = "origin.failover"
+	strictName   = "origin.strict"
+)
 
-// failoverOf is what a set of flags says, if it has the flag.
-func failoverOf(fs *flag.FlagSet) Failover {
+// failoverOf is what a set of flags says of failover, if it has its flags.
+func failoverOf(fs *flag.FlagSet) (what Failover, strict bool) {
+	what = defaultFailover
 	if f := fs.Lookup(failoverName); f != nil {
-		return *f.Value.(*Failover)
+		what = *f.Value.(*Failover)
 	}
-	return defaultFailover
+	if f := fs.Lookup(strictName); f != nil {
+		strict = f.Value.String() == "true"
+	}
+	return what, strict
 }
 
-// FailoverFlag declares -origin.failover, which sets f. It is declared once, for all
-// parts that heed it.
+// FailoverFlag declares -origin.failover, which sets f, and -origin.strict. They are
+// declared once, for all parts that heed them.
 func FailoverFlag(fs *flag.FlagSet, f *Failover) {
 	*f = defaultFailover
+	fs.Bool(strictName, false, "another origin goes on with an RTSP stream only if its description says the same of how pictures are made (SPS, PPS, VPS), too; for recorders that read it there only. Else what differs is sent in band, before each key frame")
 	fs.Var(f, failoverName, "for `what` an origin that dies is replaced under its viewers: live, vod, http, separated by commas, or off; what is not named ends, and viewers dial again")
 }
 

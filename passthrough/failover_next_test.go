@@ -55,10 +55,20 @@ func TestFailoverNext(t *testing.T) {
 		})
 	}
 	f("the second is dead", often, func(st *stage) { st.origins[1].falls(dead) })
-	f("the second is frozen", stepLimit+farewell+often, func(st *stage) { st.origins[1].falls(frozen) })
-	f("the second and the third are frozen", 2*(stepLimit+farewell)+often, func(st *stage) {
+	f("the second is frozen", hastyLimit+often, func(st *stage) { st.origins[1].falls(frozen) })
+	f("the second and the third are frozen", 2*hastyLimit+often, func(st *stage) {
 		st.origins[1].falls(frozen)
 		st.origins[2].falls(frozen)
+	})
+	f("the others are slow", 2*hastyLimit+slowness+often, func(st *stage) {
+		for _, a := range st.origins[1:] {
+			a.falls(slow)
+		}
+	})
+	f("the third is slow, the others dead", hastyLimit+slowness+often, func(st *stage) {
+		st.origins[1].falls(frozen)
+		st.origins[2].falls(slow)
+		st.origins[3].falls(dead)
 	})
 }
 

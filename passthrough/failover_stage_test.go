@@ -27,6 +27,9 @@ type stage struct {
 // dialLimit is how long a stage waits for one dial: the default of -origin.timeout.
 const dialLimit = 3 * time.Second
 
+// slowness is how long one that is slow takes.
+const slowness = 2 * time.Second
+
 // An actor is an origin of a stage, which plays a packet each gap.
 type actor struct {
 	name string
@@ -47,6 +50,7 @@ type condition int
 
 const (
 	well   condition = iota
+	slow             // it takes its time to describe
 	frozen           // it takes what it is sent and answers nothing, as after SIGSTOP
 	hole             // its dials do not come about, and what it has is frozen
 	dead             // it has closed all, and refuses
@@ -100,6 +104,11 @@ func (st *stage) link(a *actor) *proxy.Link {
 // RoundTrip implements proxy.Upstream.
 func (st *stage) RoundTrip(*http.Request) (*http.Response, error) {
 	return nil, &proxy.Refusal{Reason: proxy.NoOrigin}
+}
+
+// Others is as the balancer's, which does not know who is frozen.
+func (st *stage) Others(_ string, than ...string) bool {
+	return slices.ContainsFunc(st.origins, func(a *actor) bool { return !slices.Contains(than, a.name) && a.state() != dead })
 }
 
 // Gone is as the balancer's.
@@ -164,8 +173,11 @@ func (a *actor) serve(work *sync.WaitGroup, c net.Conn) {
 			return
 		}
 		req, ok := m.(*wire.Request)
-		if !ok || a.state() != well {
+		if !ok || a.state() > slow {
 			continue
+		}
+		if req.Method == "DESCRIBE" && a.state() == slow {
+			time.Sleep(slowness)
 		}
 		if a.dies(req.Method) {
 			a.falls(dead)
@@ -197,7 +209,7 @@ func (a *actor) play(c net.Conn, done <-chan struct{}) {
 	tick := time.NewTicker(a.gap)
 	defer tick.Stop()
 	for n := uint16(1); ; {
-		if a.state() == well {
+		if a.state() <= slow {
 			n++
 			c.Write(frameOf(0, rtpOf(a.ssrc, n, uint32(n)*3600, key))) //nolint:errcheck // done says it
 		}

@@ -14,6 +14,7 @@ const maxKept = 8 << 10
 // kept is what a leg keeps for the case that its sessions move; leg.mu guards it.
 type kept struct {
 	asks   *wire.Request // the viewer's DESCRIBE; nil: none, or too long
+	told   *told         // what he knows by an origin before; nil: he knows what this one says
 	digest bool          // the viewer has answered a challenge of the origin's
 
 	moving bool          // the origin is gone, and the sessions are on their way

@@ -2,6 +2,7 @@ package passthrough
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -49,7 +50,7 @@ func (b *Balancer) handOver(now time.Time) {
 				l.due = time.Time{}
 			case l.due.IsZero():
 				l.due = now.Add(rand.N(b.opts.Handover))
-			case !now.Before(l.due) && b.elsewhere(l.path, o.name, (*origin).usable):
+			case !now.Before(l.due) && b.elsewhere(l.path, []string{o.name}, (*origin).usable):
 				close(l.tell)
 				delete(o.links, c)
 			}
@@ -57,11 +58,11 @@ func (b *Balancer) handOver(now time.Time) {
 	}
 }
 
-// Others reports whether a live path has an origin that is up besides one, by its name,
-// or besides the one that an edge of this name may have it from. One that is ejected is up:
+// Others reports whether a live path has an origin that is up besides some, by their names,
+// or besides the one that an edge of such a name may have it from. One that is ejected is up:
 // it has answered badly, but who is silent does not answer at all.
 // With -origin.failover without live nobody is to leave one for another.
-func (b *Balancer) Others(path, than string) bool {
+func (b *Balancer) Others(path string, than ...string) bool {
 	if !b.opts.Failover.Has("live") {
 		return false
 	}
@@ -85,22 +86,22 @@ func (b *Balancer) Gone(origin string) bool {
 	return false
 }
 
-// elsewhere reports whether a live path has an origin besides one that will do. The lock
+// elsewhere reports whether a live path has an origin besides some that will do. The lock
 // is held.
-func (b *Balancer) elsewhere(path, than string, does func(*origin) bool) bool {
+func (b *Balancer) elsewhere(path string, than []string, does func(*origin) bool) bool {
 	p := b.pool(false, path)
 	if p == nil {
 		return false
 	}
-	n, known := 0, false
+	n, strangers := 0, slices.Clone(than)
 	for _, o := range p.origins {
-		if o.name == than {
-			known = true
+		if slices.Contains(than, o.name) {
+			strangers = slices.DeleteFunc(strangers, func(name string) bool { return name == o.name })
 		} else if does(o) && !o.full(time.Now()) {
 			n++
 		}
 	}
-	return n > 1 || n == 1 && known // whoever is none of ours may have it from the only one
+	return n > 1 || n == 1 && len(strangers) == 0 // whoever is none of ours may have it from the only one
 }
 
 // reachable reports whether viewers may go there, if only for want of something better.

@@ -118,7 +118,7 @@ func (l *leg) inherit(old *leg) {
 	}
 	old.mu.Lock()
 	defer old.mu.Unlock()
-	l.urls, l.request, l.sdp, l.asks = old.urls, old.request, old.sdp, old.asks
+	l.urls, l.request, l.sdp, l.asks, l.told = old.urls, old.request, old.sdp, old.asks, old.told
 }
 
 // connect goes as far as TLS, where there is any; who fails there makes room for

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"weir/proxy/rtp"
+	"weir/proxy/sdp"
 	"weir/proxy/udp"
 )
 
@@ -18,11 +19,12 @@ type routes struct {
 
 // A route is where one channel goes.
 type route struct {
-	t       *track // nil: nowhere
-	channel byte   // the viewer's, over TCP
-	kind    byte   // 0 RTP, 1 RTCP
-	fast    bool   // nothing but the channel changes
-	seam    *seam  // nil: packets are numbered as the origin does
+	t       *track     // nil: nowhere
+	channel byte       // the viewer's, over TCP
+	kind    byte       // 0 RTP, 1 RTCP
+	fast    bool       // nothing but the channel changes
+	seam    *seam      // nil: packets are numbered as the origin does
+	types   *sdp.Types // nil: payload types are the origin's
 }
 
 func newRoutes() *routes {
@@ -39,8 +41,8 @@ func (r *routes) with(t *track) *routes {
 	w := t.way.Load()
 	for kind := range 2 {
 		from := byte(w.channels[kind])
-		next.down[from] = route{t: t, channel: byte(t.viewer[kind]), kind: byte(kind), seam: w.seam,
-			fast: t.pair == nil && kind == 0 && w.seam == nil}
+		next.down[from] = route{t: t, channel: byte(t.viewer[kind]), kind: byte(kind), seam: w.seam, types: w.types,
+			fast: t.pair == nil && kind == 0 && w.seam == nil && w.types == nil}
 		if t.pair == nil {
 			next.up[byte(t.viewer[kind])] = int16(from)
 		}
@@ -151,6 +153,8 @@ func (to *route) pass(l *leg, pkt []byte) (ahead [][]byte, n int) {
 		return nil, 0
 	case to.kind == 1:
 		return nil, to.reports(l, pkt)
+	case !to.translates(pkt):
+		return nil, 0
 	case to.seam == nil:
 		to.t.note(pkt)
 		return nil, len(pkt)
@@ -161,6 +165,17 @@ func (to *route) pass(l *leg, pkt []byte) (ahead [][]byte, n int) {
 	}
 	to.t.note(pkt)
 	return ahead, len(pkt)
+}
+
+// translates has a packet be of the payload type that the viewer was told of; false if he
+// knows of none.
+func (to *route) translates(pkt []byte) bool {
+	if to.types == nil || len(pkt) < rtp.HeaderLen {
+		return true
+	}
+	kind, ok := to.types.Of(pkt[1] & 0x7f)
+	pkt[1] = pkt[1]&0x80 | kind&0x7f
+	return ok
 }
 
 // reports changes an RTCP packet as the viewer is to have it: the first n bytes.

@@ -19,8 +19,10 @@ const (
 	// cut comes back at once, with all the others who were.
 	moveLimit = 10 * time.Second
 	turnLimit = 30 * time.Second
-	// stepLimit is how long one origin may take for all that a move asks of it.
-	stepLimit = 3 * time.Second
+	// stepLimit is how long one origin may take for all that a move asks of it, and
+	// hastyLimit for its first answer, as long as there is yet another.
+	stepLimit  = 3 * time.Second
+	hastyLimit = time.Second
 )
 
 // userAgent is who asks for tracks of sessions that move: for GStreamer, some
@@ -33,6 +35,8 @@ type move struct {
 	old   *leg
 	began time.Time
 	avoid []string // origins that have been tried
+	slow  []string // those of them who were given up in haste
+	calm  bool     // nobody is any more
 	next  *leg
 	has   *sdp.Session // the stream there
 	stand []*standing
@@ -131,8 +135,7 @@ func (m *move) find(ctx, life context.Context) error {
 		case !time.Now().Before(m.until): // or it has waited for its turn for too long
 			return cmp.Or(m.last, error(&stay{staySlow, err}))
 		case errors.As(err, &s) && s.reason == stayNoOrigin:
-			if m.died && !m.twice && m.cause == nil { // the one before may be back
-				m.twice, m.avoid = true, nil
+			if m.repeats() {
 				continue
 			}
 			return cmp.Or(m.last, err) // who was there says more than that nobody is left
@@ -140,6 +143,20 @@ func (m *move) find(ctx, life context.Context) error {
 		m.old.log.Debug("another origin does not take the sessions", zap.Error(err))
 		m.last = err
 	}
+}
+
+// repeats has those that were tried be tried again, where that is worth it.
+func (m *move) repeats() bool {
+	switch {
+	case m.died && !m.twice && m.cause == nil: // the one before may be back
+		m.twice, m.avoid, m.slow = true, nil, nil
+	case len(m.slow) > 0: // better late than never
+		m.avoid = slices.DeleteFunc(m.avoid, func(name string) bool { return slices.Contains(m.slow, name) })
+		m.slow, m.calm = nil, true
+	default:
+		return false
+	}
+	return true
 }
 
 // drop gives up what an attempt has come to.

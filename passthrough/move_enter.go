@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"weir/proxy"
+	"weir/proxy/sdp"
 	"weir/proxy/wire"
 )
 
@@ -56,10 +57,11 @@ func (m *move) install(st *standing) {
 	defer m.next.mu.Unlock()
 	rt := m.next.routes.Load()
 	for i, t := range st.tracks {
+		has := &m.has.Media[t.index]
 		if t.seam != nil {
-			t.seam.described(t.medium.Fmtp, m.has.Media[t.index].Fmtp)
+			t.seam.described(t.medium.Fmtp, has.Fmtp)
 		}
-		t.way.Store(&way{leg: m.next, channels: st.channels[i], seam: t.seam})
+		t.way.Store(&way{m.next, st.channels[i], t.seam, sdp.Translate(&t.medium, has)})
 		m.next.channels[byte(st.channels[i][0])], m.next.channels[byte(st.channels[i][1])] = true, true
 		rt = rt.with(t)
 	}

@@ -101,12 +101,30 @@ func (m *move) ask(ctx context.Context, ex *exchange) (*wire.Response, error) {
 	return res, nil
 }
 
+// hurry sends the first request to the next origin, who is not waited for as long as
+// there is another.
+func (m *move) hurry(ctx context.Context, ex *exchange) (*wire.Response, error) {
+	up, ok := proxy.Face[interface {
+		Others(path string, than ...string) bool
+	}](m.old.r.env.Upstream)
+	if m.calm || !ok || !up.Others(m.old.conn.rc.Viewer.Path, m.avoid...) {
+		return m.ask(ctx, ex)
+	}
+	hasty, cancel := context.WithTimeout(ctx, hastyLimit)
+	defer cancel()
+	res, err := m.ask(hasty, ex)
+	if hasty.Err() != nil && ctx.Err() == nil {
+		m.slow = append(m.slow, m.next.link.Origin)
+	}
+	return res, err
+}
+
 // describe asks what the next origin has, and compares.
 func (m *move) describe(ctx context.Context) error {
 	m.old.mu.Lock()
-	asks, had := m.old.asks, m.old.sdp
+	asks, told := m.old.asks, m.old.tells()
 	m.old.mu.Unlock()
-	res, err := m.ask(ctx, &exchange{req: again(asks)})
+	res, err := m.hurry(ctx, &exchange{req: again(asks)})
 	if err != nil {
 		return err
 	}
@@ -116,29 +134,19 @@ func (m *move) describe(ctx context.Context) error {
 	m.next.described(res)
 	m.next.forViewer(&exchange{req: asks}, res, responseChange{}) // learns names
 	m.next.mu.Lock()
-	m.next.asks = asks
+	m.next.asks, m.next.told = asks, told
 	m.has = m.next.sdp
-	has := m.has
+	has, had := m.has, told.sdp
 	m.next.mu.Unlock()
 	switch {
-	case has == nil || !sdp.Same(had, has):
+	case has == nil || !sdp.Same(had, has, m.old.r.opt.Strict):
 		return &stay{stayDescription, errors.New("another stream")}
 	case had.Stored() != has.Stored() || had.Stored() && had.Range() != has.Range():
 		return &stay{stayDescription, errors.New("of another length")}
-	case !m.sameNames(had, has):
-		return &stay{stayDescription, errors.New("its tracks have other names")}
+	case !m.renames(told, res):
+		return &stay{stayDescription, errors.New("its tracks cannot be told by their names")}
 	}
 	return nil
-}
-
-// sameNames reports whether the viewer can call the tracks as before.
-func (m *move) sameNames(had, has *sdp.Session) bool {
-	for i := range had.Media {
-		if m.old.urls.toViewer(had.Media[i].Control) != m.next.urls.toViewer(has.Media[i].Control) {
-			return false
-		}
-	}
-	return true
 }
 
 // setUp makes a session at the next origin.

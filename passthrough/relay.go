@@ -40,6 +40,8 @@ type Options struct {
 	Lag time.Duration // default 30s
 	// Failover says which sessions go on with another origin when theirs dies.
 	Failover Failover // default live,vod,http
+	// Strict has them go on only where the description says the same of the pictures, too.
+	Strict bool
 }
 
 // Flags declares the relay's flags; it is the mode's proxy.Register.
@@ -50,7 +52,7 @@ func Flags(fs *flag.FlagSet) proxy.Build {
 	fs.DurationVar(&o.Beat, "passthrough.beat", 40*time.Millisecond, "how often media that has come is handed on over TCP; 0 hands on each packet as it comes, at several times the CPU; much comes late and in lumps")
 	fs.DurationVar(&o.Lag, "passthrough.lag", 30*time.Second, "how long a viewer may take nothing of what is there for him before he is closed; little cuts viewers on bad lines, much keeps those who have gone silently")
 	return func(env proxy.Env) (proxy.Mode, error) {
-		o.Failover = failoverOf(fs) // an origin's flag, which the way to the origins heeds, too
+		o.Failover, o.Strict = failoverOf(fs) // an origin's flags, which others heed, too
 		return New(*o, env)
 	}
 }

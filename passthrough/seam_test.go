@@ -11,7 +11,7 @@ import (
 // aTrack is a track that has brought its last packet at a time.
 func aTrack(kind, encoding string, rate int, last sample) *track {
 	t := &track{}
-	t.medium = sdp.Media{Type: kind, Encoding: encoding, ClockRate: rate, PayloadType: 96}
+	t.medium = sdp.Media{Type: kind, Format: sdp.Format{Encoding: encoding, ClockRate: rate, PayloadType: 96}}
 	t.last = last
 	return t
 }

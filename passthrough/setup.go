@@ -87,25 +87,6 @@ func (l *leg) bitRate() proxy.BitRate {
 	return proxy.BitRate(l.sdp.BitRate())
 }
 
-// medium finds the medium that a viewer's SETUP is for, by its control; -1 if that
-// is not known.
-func (l *leg) medium(url string) (int, sdp.Media) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch {
-	case l.sdp == nil:
-		return -1, sdp.Media{}
-	case len(l.sdp.Media) == 1:
-		return 0, l.sdp.Media[0]
-	}
-	for i, m := range l.sdp.Media {
-		if sameTrack(url, l.urls.toViewer(m.Control)) {
-			return i, m
-		}
-	}
-	return -1, sdp.Media{}
-}
-
 // learn remembers a description.
 func (l *leg) learn(body []byte) {
 	s, err := sdp.Parse(body)
@@ -145,9 +126,10 @@ func (l *leg) setUp(ex *exchange, res *wire.Response) (string, error) {
 		su.ticket.Close()
 	}
 	su.track.asks, su.track.wants = keepRequest(ex.req), su.t
-	su.track.index, su.track.medium = l.medium(ex.req.URL)
+	var types *sdp.Types
+	su.track.index, su.track.medium, types = l.medium(ex.req.URL)
 	su.track.ssrc = agreed.ssrc()
-	if !l.install(ex.session, su.track, agreed.interleaved) {
+	if !l.install(ex.session, su.track, agreed.interleaved, types) {
 		return "", &proxy.Refusal{Reason: proxy.NoSession}
 	}
 	if su.t.tcp {
@@ -208,21 +190,22 @@ func (l *leg) newSession(origin string, timeout time.Duration, ticket proxy.Tick
 	return s
 }
 
-// agree notes the channels that an origin has chosen for a track; l.mu is held.
-func (l *leg) agree(t *track, agreed [2]int) {
-	if w := t.way.Load(); agreed != w.channels {
+// agree notes the channels that an origin has chosen for a track, and its payload types;
+// l.mu is held.
+func (l *leg) agree(t *track, agreed [2]int, types *sdp.Types) {
+	if w := t.way.Load(); agreed != w.channels || types != nil {
 		releasePair(&l.channels, w.channels)
-		t.way.Store(&way{leg: l, channels: agreed})
+		t.way.Store(&way{leg: l, channels: agreed, types: types})
 		l.channels[byte(agreed[0])], l.channels[byte(agreed[1])] = true, true
 	}
 }
 
 // install lets a track's media pass. It reports false, and keeps nothing, if the
 // session has ended meanwhile.
-func (l *leg) install(s *session, t *track, agreed [2]int) bool {
+func (l *leg) install(s *session, t *track, agreed [2]int, types *sdp.Types) bool {
 	t.s = s
 	l.mu.Lock()
-	l.agree(t, agreed)
+	l.agree(t, agreed, types)
 	l.routes.Store(l.routes.Load().with(t))
 	l.mu.Unlock()
 	if !s.add(t) {

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"weir/proxy"
+	"weir/proxy/sdp"
 	"weir/proxy/udp"
 	"weir/proxy/wire"
 )
@@ -30,8 +31,9 @@ type track struct {
 // A way is where a track comes from. It moves.
 type way struct {
 	leg      *leg
-	channels [2]int // RTP and RTCP
-	seam     *seam  // nil: as the origin numbers
+	channels [2]int     // RTP and RTCP
+	seam     *seam      // nil: as the origin numbers
+	types    *sdp.Types // nil: as the origin has them
 }
 
 // newTrack takes channels at the origin's side, and channels or ports at the

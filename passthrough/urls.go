@@ -44,6 +44,7 @@ type urls struct {
 	places   []string // canonical paths that belong to the stream with all below them
 	bases    []string // canonical paths above the stream: of those below, only controls belong to it
 	controls []string // relative controls, rooted
+	aliases  []alias  // of tracks that a viewer knows by another origin's names
 }
 
 // A form is where an origin that is asked with a query puts the track.
@@ -90,6 +91,9 @@ func (u *urls) toOrigin(s string) (string, error) {
 	if s == "*" {
 		return s, nil
 	}
+	if origin, ok := u.renamed(s); ok {
+		return origin, nil
+	}
 	scheme, authority, rest, ok := splitURL(s)
 	if !ok {
 		rest = s
@@ -105,10 +109,15 @@ func (u *urls) toOrigin(s string) (string, error) {
 		}
 		out = scheme + "://" + authority + rest
 	}
-	if strings.ContainsFunc(s+out, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+	if broken(s + out) {
 		return "", &proxy.Refusal{Reason: proxy.BadRequest, Err: errURL}
 	}
 	return out, nil
+}
+
+// broken reports whether a URL would end the line that it is written in, or its field.
+func broken(url string) bool {
+	return strings.ContainsFunc(url, func(r rune) bool { return r <= ' ' || r == 0x7f })
 }
 
 // restToOrigin maps what is behind the authority.
@@ -144,6 +153,9 @@ func (u *urls) toViewer(s string) string {
 	_, _, rest, ok := splitURL(s)
 	if !ok {
 		return s
+	}
+	if viewer, ok := u.known(s); ok {
+		return viewer
 	}
 	if u.mapped {
 		rest = u.restToViewer(rest)

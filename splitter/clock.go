@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"weir/proxy/rtp"
+	"weir/proxy/sdp"
 )
 
 // settleTime is how long a feed waits for the origin's sender reports before it
@@ -20,9 +21,10 @@ const plausible = 5 * time.Second
 // A track is one track's numbering, and its relation to the media clock of the
 // feed. It belongs to the feed's ingest and is guarded by its lock.
 type track struct {
-	num  rtp.Numbering
-	pace rtp.Pace
-	rate int // ticks per second
+	num   rtp.Numbering
+	pace  rtp.Pace
+	rate  int        // ticks per second
+	types *sdp.Types // of the present source, for viewers; nil: as they are
 
 	at time.Time // media time of time stamp ts
 	ts uint32

@@ -33,6 +33,7 @@ type ingest struct {
 	publish func() // called after each publication, with mu held: must not block
 
 	mu     sync.Mutex
+	media  []sdp.Media // as viewers were told
 	tracks []*track
 	clock  mediaClock
 	videos int       // tracks
@@ -66,7 +67,7 @@ type ingest struct {
 // newIngest prepares for the tracks of a description, back channels included
 // (they stay silent).
 func newIngest(s *sdp.Session, cname string, publish func()) *ingest {
-	in := &ingest{ring: newRing(), cname: cname, publish: publish, lead: -1}
+	in := &ingest{ring: newRing(), cname: cname, publish: publish, media: s.Media, lead: -1}
 	for i, m := range s.Media {
 		in.tracks = append(in.tracks, newTrack(m.ClockRate))
 		if m.Type == "video" && !m.BackChannel {
@@ -79,7 +80,7 @@ func newIngest(s *sdp.Session, cname string, publish func()) *ingest {
 		}
 	}
 	if in.lead >= 0 {
-		in.told = setsOf(s.Media[in.lead])
+		in.told = rtp.Sets(s.Media[in.lead].Fmtp)
 		in.sets = in.told
 	}
 	in.ring.keyed.Store(in.codec != rtp.Other)
@@ -117,6 +118,13 @@ func (in *ingest) packet(i int, pkt *pion.Packet, now time.Time) {
 	if size > 0xffff || i >= len(in.tracks) || pkt.Version != 2 || padless {
 		in.lost++
 		return
+	}
+	if t := in.tracks[i].types; t != nil {
+		kind, ok := t.Of(pkt.PayloadType)
+		if !ok {
+			return // viewers were told of no such thing
+		}
+		pkt.PayloadType = kind
 	}
 	if size > udp.MaxPayload {
 		in.large.Store(true)

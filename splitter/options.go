@@ -42,6 +42,9 @@ type Options struct {
 	// Transport is how media comes from the origin: tcp, udp, or auto (UDP, and
 	// TCP if nothing comes within three seconds).
 	Transport string // default tcp
+	// Strict has a feed go on with another source only if that says the same of how
+	// pictures are made, too; else what differs is sent in band.
+	Strict bool
 }
 
 // minPast is the least bound of the past, in bytes: twice what one feed may keep.
@@ -59,7 +62,12 @@ func Flags(fs *flag.FlagSet) proxy.Build {
 	fs.Var(&o.Past, "splitter.past", "how many `bytes` all feeds together keep for new viewers to start with; little makes viewers wait for a key frame, those of feeds that nobody watches first; 16MiB at least, or 0 for no bound but 8MiB for each feed")
 	fs.DurationVar(&o.Timeout, "splitter.timeout", 5*time.Second, "how long the origin may take for each answer, and send nothing before it is asked again; little refuses slow cameras, much keeps viewers of a dead one waiting")
 	fs.StringVar(&o.Transport, "splitter.transport", "tcp", "how media comes from the origin: `tcp|udp|auto`; auto tries UDP and costs 3s where it is blocked")
-	return func(env proxy.Env) (proxy.Mode, error) { return New(*o, env) }
+	return func(env proxy.Env) (proxy.Mode, error) {
+		if f := fs.Lookup("origin.strict"); f != nil { // a flag of the origins, that the relay heeds, too
+			o.Strict = f.Value.String() == "true"
+		}
+		return New(*o, env)
+	}
 }
 
 // Validate reports all mistakes at once, each with its flag.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -50,6 +51,9 @@ type puller struct {
 	direct    atomic.Bool   // other edges pull from this one: it asks origins only
 	again     bool          // viewers watch already, who are not to see the past once more
 	avoid     string        // the origin that fell silent or could not serve: others are asked first
+	lost      string        // the origin that viewers have had
+	hasty     bool          // it was lost just now
+	others    []string      // who has another stream than viewers watch: nobody asks them now
 }
 
 // edgePatience is how long another edge may take to describe what it owns.
@@ -77,9 +81,9 @@ func (p *puller) describe(ctx context.Context) (*pull, error) {
 
 // reach returns a closed pull with an error, or nil where nobody could be dialed.
 func (p *puller) reach(ctx context.Context, direct bool) (*pull, error) {
-	w := proxy.Want{Path: p.path, Direct: direct}
+	w := proxy.Want{Path: p.path, Direct: direct, Avoid: slices.Clone(p.others)}
 	if p.avoid != "" && p.another(p.avoid) {
-		w.Avoid = []string{p.avoid}
+		w.Avoid = append(w.Avoid, p.avoid)
 	}
 	link, err := p.upstream.DialRTSP(ctx, w)
 	if err != nil {
@@ -90,6 +94,8 @@ func (p *puller) reach(ctx context.Context, direct bool) (*pull, error) {
 	switch {
 	case pl.fromEdge():
 		patience = edgePatience
+	case p.hasty && p.another(p.lost, link.Origin):
+		patience = hastily
 	case p.again && pl.another():
 		patience = quickly
 	}

@@ -29,8 +29,10 @@ const (
 	// quietEvery is how often it is looked for.
 	quietEvery = 200 * time.Millisecond
 	// quickly is how long an origin may take to describe a stream whose viewers wait, if
-	// there is another one to be asked.
+	// there is another one to be asked, and hastily if that is not the one that was lost
+	// just now.
 	quickly = 3 * time.Second
+	hastily = time.Second
 )
 
 // errQuiet is wrapped where a source is left for its silence, while another is there.
@@ -88,11 +90,11 @@ func (pl *pull) quiet(now time.Time) error {
 // others is the face of an upstream that knows whether a path has an origin that is
 // up besides one.
 type others interface {
-	Others(path, than string) bool
+	Others(path string, than ...string) bool
 }
 
-// another reports whether there is another source than an origin, or edge.
-func (p *puller) another(than string) bool {
+// another reports whether there is another source than some origins, or edges.
+func (p *puller) another(than ...string) bool {
 	u, ok := proxy.Face[others](p.upstream)
-	return ok && u.Others(p.path, than)
+	return ok && u.Others(p.path, than...)
 }

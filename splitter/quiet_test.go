@@ -131,4 +131,4 @@ type elsewhere struct {
 
 func (e *elsewhere) Gone(string) bool { return e.gone }
 
-func (e *elsewhere) Others(string, string) bool { return e.other }
+func (e *elsewhere) Others(string, ...string) bool { return e.other }

@@ -1,10 +1,12 @@
 package splitter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -52,6 +54,7 @@ func (f *feed) reopen(ctx context.Context) *pull {
 		if !pause(ctx, backoff(f.outage.tries, herd, time.Since(lost), max(f.opt.Wait/2, redialMax))) {
 			return nil
 		}
+		f.pull.lost, f.pull.hasty = f.outage.origin, f.outage.tries == 0
 		f.outage.tries++
 		pl, err := f.redial(ctx)
 		switch {
@@ -69,15 +72,24 @@ func (f *feed) reopen(ctx context.Context) *pull {
 // errOther is why a source that is there cannot take up a feed.
 var errOther = errors.New("it is another stream now")
 
-// redial tries once for a pull that goes on with the feed.
+// redial tries once for a pull that goes on with the feed. Sources that have another
+// stream are passed over, as long as there is one that was not asked.
 func (f *feed) redial(ctx context.Context) (*pull, error) {
+	var other error
+	f.pull.others = nil
 	pl, err := f.pull.describe(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if pl.sdp.Stored() || !sdp.Same(f.sdp, pl.sdp) {
+	for err == nil && (pl.sdp.Stored() || !sdp.Same(f.sdp, pl.sdp, f.opt.Strict)) {
 		pl.close()
-		return nil, fmt.Errorf("%s: %w", pl.link.Origin, errOther)
+		known := slices.Contains(f.pull.others, pl.link.Origin)
+		other = fmt.Errorf("%s: %w", pl.link.Origin, errOther)
+		if known {
+			return nil, other
+		}
+		f.pull.others = append(f.pull.others, pl.link.Origin)
+		pl, err = f.pull.describe(ctx)
+	}
+	if err != nil {
+		return nil, cmp.Or(other, err)
 	}
 	if err := f.start(ctx, pl); err != nil {
 		f.pull.avoid = pl.link.Origin

@@ -1,11 +1,12 @@
 package splitter
 
 import (
-	"encoding/base64"
-	"slices"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
+
+	pion "github.com/pion/rtp"
 
 	"weir/proxy/rtp"
 )
@@ -14,27 +15,6 @@ const (
 	setsSDP  = head + "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1; sprop-parameter-sets=Z0IAHg==,aM4xsg==\r\n" + opus
 	otherSDP = head + "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 sprop-parameter-sets=Z00AKA==,aO48gA==;packetization-mode=1\r\n" + opus
 )
-
-func TestSetsOf(t *testing.T) {
-	f := func(fmtp string, want ...string) {
-		t.Helper()
-		s := parseSDP(t, head+"m=video 0 RTP/AVP 96\r\na=rtpmap:96 X/90000\r\na=fmtp:96 "+fmtp+"\r\n")
-		var got []string
-		for _, b := range setsOf(s.Media[0]) {
-			got = append(got, string(b))
-		}
-		if strings.Join(got, "|") != strings.Join(want, "|") {
-			t.Errorf("%s: %q, want %q", fmtp, got, want)
-		}
-	}
-	f("packetization-mode=1")
-	f("sprop-parameter-sets=Z0IAHg==,aM4xsg==", "g\x42\x00\x1e", "h\xce\x31\xb2")
-	f("SPROP-Parameter-Sets = Z0IAHg==")
-	f("sprop-parameter-sets=,%%,Z0IAHg==,", "g\x42\x00\x1e")
-	f("sprop-parameter-sets="+base64.StdEncoding.EncodeToString(make([]byte, maxSet+1))+",Z0IAHg==", "g\x42\x00\x1e")
-	f("sprop-parameter-sets="+strings.Repeat("QQ==,", 100), slices.Repeat([]string{"A"}, maxSets)...)
-	f("sprop-pps=RAE=; sprop-vps=QAE=; sprop-sps=QgE=", "\x40\x01", "\x42\x01", "\x44\x01")
-}
 
 // units are the first bytes of the pictures' packets, in the order of the ring,
 // which have to be numbered without a gap.
@@ -200,5 +180,36 @@ func TestInsertKeepsGaps(t *testing.T) {
 	}
 	if len(got) != 9 || len(gaps) != 1 || gaps[0] != 3 {
 		t.Errorf("%d packets with gaps %v, want 9 with one of 3", len(got), gaps)
+	}
+}
+
+// A source that numbers payload types otherwise is heard as the first one was, also with
+// parameter sets that are sent for it; what viewers were not told of is left out.
+func TestPayloadTypesOfANewSource(t *testing.T) {
+	c := newCamera(t, setsSDP)
+	at := c.ring.here()
+	now := time.Now()
+	c.source(now)
+	c.described(parseSDP(t, setsSDP))
+	c.picture(true, 1, now)
+	c.again(now)
+	c.described(parseSDP(t, strings.NewReplacer("AVP 96", "AVP 100 101", ":96", ":100", "AVP 97", "AVP 96", ":97", ":96").Replace(otherSDP)))
+	send := func(track int, pt uint8, payload ...byte) {
+		c.ts[track] += 3600
+		c.packet(track, &pion.Packet{Header: pion.Header{Version: 2, PayloadType: pt, Marker: true, SequenceNumber: c.seq[track],
+			Timestamp: c.ts[track], SSRC: c.ssrc}, Payload: payload}, now.Add(time.Second))
+		c.seq[track]++
+	}
+	send(0, 100, 0x65, 1)
+	send(0, 101, 0x65, 2)
+	send(1, 96, 1, 2, 3)
+	send(0, 100, 0x41, 1)
+	c.flushNow(now.Add(time.Second))
+	var got []string
+	for _, p := range seen(&at, 0, 2) {
+		got = append(got, fmt.Sprintf("%d:%d", p.bytes[1]&0x7f, p.bytes[12]&31))
+	}
+	if want := "96:5 96:7 96:8 96:5 97:1 96:1"; strings.Join(got, " ") != want {
+		t.Errorf("payload types and units %v, want %s", got, want)
 	}
 }

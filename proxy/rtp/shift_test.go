@@ -2,8 +2,10 @@ package rtp
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/binary"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -124,6 +126,8 @@ func TestSets(t *testing.T) {
 	f("packetization-mode=1; sprop-parameter-sets=YQ==,Yg==; profile-level-id=42", "a", "b")
 	f("sprop-pps=Yw==;sprop-vps=YQ==;SPROP-SPS=Yg==", "a", "b", "c")
 	f("sprop-parameter-sets=!,YQ==,", "a")
+	f("sprop-parameter-sets="+base64.StdEncoding.EncodeToString(make([]byte, maxSet+1))+",Yg==", "b")
+	f("sprop-parameter-sets="+strings.Repeat("QQ==,", 100), slices.Repeat([]string{"A"}, maxSets)...)
 }
 
 func FuzzShift(f *testing.F) {

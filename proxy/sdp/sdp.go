@@ -28,16 +28,22 @@ type Session struct {
 // A Media is one m= section: a track.
 type Media struct {
 	Type        string // "video", "audio", "application"
-	Encoding    string // of the first payload type, as in rtpmap: "H264", "MPEG4-GENERIC"
-	PayloadType int    // the first one
-	ClockRate   int    // ticks per second; 0 where the description does not say
-	Channels    string // "" where the description does not say
-	Fmtp        string // parameters of the first payload type
+	Format             // the first one
 	Control     string // as the origin wrote it
 	BitRate     int    // bits per second by b=TIAS, else b=AS; 0 where not said
 	BackChannel bool   // towards the origin (a=sendonly, ONVIF streaming §5.3)
 
-	lines []string // m= first
+	lines  []string // m= first
+	others []Format // beside the first, as what repairs it (RFC 4588)
+}
+
+// A Format is one payload type of a track.
+type Format struct {
+	PayloadType int
+	Encoding    string // as in rtpmap: "H264", "MPEG4-GENERIC"
+	ClockRate   int    // ticks per second; 0 where the description does not say
+	Channels    string // "" where the description does not say
+	Fmtp        string // parameters
 }
 
 // Encrypted reports whether the media is of a secure profile (RFC 3711 §12, RFC 5124).
@@ -92,35 +98,52 @@ func (m *Media) fill() error {
 		return fmt.Errorf("sdp: short media line %.60q", m.lines[0])
 	}
 	m.Type = f[0]
-	pt, err := strconv.Atoi(f[3])
-	if err != nil || pt < 0 || pt > 127 {
+	pt, ok := payloadType(f[3])
+	if !ok {
 		return fmt.Errorf("sdp: payload type in %.60q", m.lines[0])
 	}
-	m.PayloadType = pt
-	m.Encoding, m.ClockRate = staticType(pt)
+	m.Format = m.format(pt)
+	for _, v := range f[4:] {
+		if pt, ok := payloadType(v); ok {
+			m.others = append(m.others, m.format(pt))
+		}
+	}
 	_, m.BackChannel = attribute(m.lines, "sendonly")
 	m.Control, _ = attribute(m.lines, "control")
 	m.BitRate = bitRate(m.lines)
-	for _, l := range m.lines {
-		if v, ok := strings.CutPrefix(l, "a=rtpmap:"+f[3]+" "); ok {
-			m.rtpmap(v)
-		}
-		if v, ok := strings.CutPrefix(l, "a=fmtp:"+f[3]+" "); ok {
-			m.Fmtp = strings.TrimSpace(v)
-		}
-	}
 	return nil
 }
 
+func payloadType(s string) (pt int, ok bool) {
+	pt, err := strconv.Atoi(s)
+	return pt, err == nil && pt >= 0 && pt <= 127
+}
+
+// format reads what the lines say of a payload type.
+func (m *Media) format(pt int) Format {
+	f := Format{PayloadType: pt}
+	f.Encoding, f.ClockRate = staticType(pt)
+	number := strconv.Itoa(pt) + " "
+	for _, l := range m.lines {
+		if v, ok := strings.CutPrefix(l, "a=rtpmap:"+number); ok {
+			f.rtpmap(v)
+		}
+		if v, ok := strings.CutPrefix(l, "a=fmtp:"+number); ok {
+			f.Fmtp = strings.TrimSpace(v)
+		}
+	}
+	return f
+}
+
 // rtpmap reads "H264/90000" or "MPEG4-GENERIC/48000/2".
-func (m *Media) rtpmap(v string) {
+func (f *Format) rtpmap(v string) {
 	p := strings.Split(strings.TrimSpace(v), "/")
-	m.Encoding = p[0]
+	f.Encoding = p[0]
 	if len(p) > 1 {
-		m.ClockRate, _ = strconv.Atoi(p[1]) // 0 stands for "not said"
+		f.ClockRate, _ = strconv.Atoi(p[1]) // 0 stands for "not said"
 	}
 	if len(p) > 2 {
-		m.Channels = p[2]
+		f.Channels = p[2]
 	}
 }
 
@@ -219,45 +242,6 @@ func finite(lines []string) bool {
 	}
 	end := strings.TrimSpace(span[i+1:])
 	return end != "" && end != "now"
-}
-
-// Same reports whether viewers of one description can go on with the other:
-// the same tracks in the same order, with the same payload types, codecs,
-// clocks and layouts. Parameter sets may differ: they are repeated in band.
-func Same(a, b *Session) bool {
-	if len(a.Media) != len(b.Media) {
-		return false
-	}
-	for i := range a.Media {
-		x, y := a.Media[i], b.Media[i]
-		if x.Type != y.Type || x.PayloadType != y.PayloadType || x.ClockRate != y.ClockRate ||
-			!strings.EqualFold(x.Encoding, y.Encoding) || channels(x) != channels(y) ||
-			x.BackChannel != y.BackChannel || layout(x) != layout(y) {
-			return false
-		}
-	}
-	return true
-}
-
-func channels(m Media) string {
-	if m.Channels == "" {
-		return "1"
-	}
-	return m.Channels
-}
-
-// layout is the fmtp parameters that change how payloads are read.
-func layout(m Media) string {
-	var b strings.Builder
-	for _, want := range []string{"packetization-mode", "mode", "config", "sizelength", "indexlength", "indexdeltalength"} {
-		for p := range strings.SplitSeq(m.Fmtp, ";") {
-			k, v, _ := strings.Cut(strings.TrimSpace(p), "=")
-			if strings.EqualFold(k, want) {
-				fmt.Fprintf(&b, "%s=%s;", want, strings.ToLower(v))
-			}
-		}
-	}
-	return b.String()
 }
 
 // BackChannel reports whether some medium goes from the viewer to the origin.

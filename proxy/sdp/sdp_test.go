@@ -166,42 +166,6 @@ func TestBitRate(t *testing.T) {
 	f(video+"b=RR:800\n", 0)
 }
 
-func TestSame(t *testing.T) {
-	const base = "m=video 0 RTP/AVP 96\na=rtpmap:96 H264/90000\na=fmtp:96 packetization-mode=1;sprop-parameter-sets=AAAA\n" +
-		"m=audio 0 RTP/AVP 97\na=rtpmap:97 MPEG4-GENERIC/48000/2\na=fmtp:97 mode=AAC-hbr;config=1190;sizelength=13;indexlength=3;indexdeltalength=3\n" +
-		"m=audio 0 RTP/AVP 0\n"
-	f := func(old, new string, want bool) {
-		t.Helper()
-		if !strings.Contains(base, old) {
-			t.Fatalf("%q is not in the description", old)
-		}
-		a, b := parse(t, base), parse(t, strings.Replace(base, old, new, 1))
-		if Same(a, b) != want || Same(b, a) != want {
-			t.Errorf("%q for %q: same %v and %v, want %v", new, old, Same(a, b), Same(b, a), want)
-		}
-	}
-	f("", "", true)
-	f("", "v=0\no=- 9 9 IN IP4 198.51.100.8\ns=another origin\nb=AS:1\n", true)
-	f("AAAA", "BBBB", true)
-	f("H264", "h264", true)
-	f("config=1190", "Config=1190", true)
-	f("packetization-mode=1;", " packetization-mode=1 ; profile-level-id=42c01e;", true)
-	f("packetization-mode=1;", "profile-level-id=42c01e; packetization-mode=1;", true)
-	f("m=audio 0 RTP/AVP 0\n", "m=audio 0 RTP/AVP 0\na=rtpmap:0 PCMU/8000/1\n", true)
-	f("m=video 0 RTP/AVP", "m=video 5004 RTP/AVP", true)
-	f("H264", "H265", false)
-	f("packetization-mode=1", "packetization-mode=0", false)
-	f("packetization-mode=1;", "", false)
-	f("config=1190", "config=1210", false)
-	f("48000/2", "44100/2", false)
-	f("48000/2", "48000/1", false)
-	f("m=audio 0 RTP/AVP 0\n", "m=audio 0 RTP/AVP 8\n", false)
-	f("m=audio 0 RTP/AVP 0\n", "m=audio 0 RTP/AVP 0\na=sendonly\n", false)
-	f("m=audio 0 RTP/AVP 0\n", "", false)
-	f("m=audio 0 RTP/AVP 0\n", "m=audio 0 RTP/AVP 0\nm=audio 0 RTP/AVP 0\n", false)
-	f("m=audio 0 RTP/AVP 0\n", "m=text 0 RTP/AVP 0\n", false)
-}
-
 func TestEncrypted(t *testing.T) {
 	f := func(line string, want bool) {
 		t.Helper()

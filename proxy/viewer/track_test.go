@@ -104,7 +104,7 @@ func stream() *Viewer {
 		}
 		once = append(once, frame(0, append(p, make([]byte, 1200)...))...)
 	}
-	v := &Viewer{start: time.Now(), keyed: true, tracks: []*track{{codec: rtp.H264, media: sdp.Media{Encoding: "H264"}}}}
+	v := &Viewer{start: time.Now(), keyed: true, tracks: []*track{{codec: rtp.H264, media: sdp.Media{Format: sdp.Format{Encoding: "H264"}}}}}
 	v.br = bufio.NewReaderSize(&endless{once: once}, bufferSize)
 	v.msgs = wire.NewReader(v.br)
 	v.route[0] = 1
