@@ -26,6 +26,7 @@ type seat struct {
 	*follower
 	logged *observer.ObservedLogs
 	gate   *proxytest.Gate
+	relay  *Relay
 }
 
 // seated has a player play; all is ended when the test has done what it is given, and
@@ -61,7 +62,7 @@ func seated(t *testing.T, st *stage, do func(s *seat)) {
 		}
 	}()
 	p.plays(cmp.Or(st.offer, overTCP), st.header...)
-	do(&seat{p, &follower{t: t, what: "video"}, logged, gate})
+	do(&seat{p, &follower{t: t, what: "video"}, logged, gate, r})
 }
 
 // plays is watch with a Transport and more in the header.

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"weir/proxy"
@@ -36,6 +37,7 @@ type actor struct {
 	gap  time.Duration
 	ssrc uint32
 	sdp  string
+	edit func(req *wire.Request, res *wire.Response) // of what it answers; nil: nothing
 
 	mu     sync.Mutex
 	is     condition
@@ -166,7 +168,7 @@ func (a *actor) serve(work *sync.WaitGroup, c net.Conn) {
 	defer c.Close()
 	done := make(chan struct{})
 	defer close(done)
-	in := wire.NewReader(bufio.NewReader(c))
+	in, plays, paused := wire.NewReader(bufio.NewReader(c)), false, atomic.Bool{}
 	for {
 		m, err := in.Next()
 		if err != nil {
@@ -183,9 +185,11 @@ func (a *actor) serve(work *sync.WaitGroup, c net.Conn) {
 			a.falls(dead)
 			return
 		}
+		paused.Store(req.Method == "PAUSE" || req.Method != "PLAY" && paused.Load())
 		c.Write(a.says(req)) //nolint:errcheck // the read says it
-		if req.Method == "PLAY" {
-			work.Go(func() { a.play(c, done) })
+		if req.Method == "PLAY" && !plays {
+			plays = true
+			work.Go(func() { a.play(c, &paused, done) })
 		}
 	}
 }
@@ -201,15 +205,18 @@ func (a *actor) says(req *wire.Request) []byte {
 	case "SETUP":
 		res.Header.Add("Transport", req.Header.Get("Transport"))
 	}
+	if a.edit != nil {
+		a.edit(req, &res)
+	}
 	return res.Append(nil)
 }
 
 // play plays until its connection has ended.
-func (a *actor) play(c net.Conn, done <-chan struct{}) {
+func (a *actor) play(c net.Conn, paused *atomic.Bool, done <-chan struct{}) {
 	tick := time.NewTicker(a.gap)
 	defer tick.Stop()
 	for n := uint16(1); ; {
-		if a.state() <= slow {
+		if a.state() <= slow && !paused.Load() {
 			n++
 			c.Write(frameOf(0, rtpOf(a.ssrc, n, uint32(n)*3600, key))) //nolint:errcheck // done says it
 		}

@@ -64,17 +64,18 @@ func (l *leg) move(ctx, life context.Context, m *move) {
 	if m == nil && l.wish.found != nil { // somebody looks
 		m = <-l.wish.found
 	}
-	if m != nil && (m.err != nil || !goes || !m.holds()) {
+	if m != nil && (m.err != nil || !goes || !m.holds() || !l.plays()) {
 		m.drop()
 		m = nil
 	}
 	if !goes {
 		return
 	}
+	var err error
 	if m == nil {
+		err = l.await(ctx)
 		m = l.newMove()
 	}
-	err := l.await(ctx)
 	if err == nil {
 		err = m.run(ctx, life)
 	}
@@ -83,10 +84,15 @@ func (l *leg) move(ctx, life context.Context, m *move) {
 	}
 }
 
+// plays reports whether a session does.
+func (l *leg) plays() bool {
+	return slices.ContainsFunc(l.list(), func(s *session) bool { return s.playing.Load() })
+}
+
 // await waits until there is something to move for: a session that plays, or a
 // request.
 func (l *leg) await(ctx context.Context) error {
-	if slices.ContainsFunc(l.list(), func(s *session) bool { return s.playing.Load() }) {
+	if l.plays() {
 		return nil
 	}
 	select {
@@ -103,6 +109,7 @@ func (m *move) run(ctx, life context.Context) error {
 		m.drop()
 		return &stay{why, nil}
 	}
+	m.began, m.until = time.Now(), time.Time{} // whoever has looked so far had time of his own
 	for {
 		if m.next == nil {
 			if err := m.find(ctx, life); err != nil {

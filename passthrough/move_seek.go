@@ -50,7 +50,11 @@ func (m *move) seek(ctx, life context.Context) error {
 // turn waits until it is this move's turn to leave, and returns a context for all that
 // follows.
 func (m *move) turn(ctx context.Context) (context.Context, context.CancelFunc, error) {
-	waits, cancel := context.WithDeadline(ctx, m.began.Add(turnLimit))
+	end := m.until
+	if end.IsZero() {
+		end = m.began.Add(turnLimit)
+	}
+	waits, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
 	if err := m.queue(waits, "from "+m.old.link.Origin); err != nil {
 		return nil, nil, err

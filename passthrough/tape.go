@@ -42,7 +42,7 @@ func (s *session) played(l *leg, req *wire.Request, res *wire.Response, told boo
 	tracks := s.list()
 	for i, t := range tracks {
 		t.fresh, t.base, t.due = true, ref{}, due{}
-		f := infoOf(infos, i, len(tracks), func(url string) bool { return sameTrack(t.asks.URL, l.urls.toViewer(url)) })
+		f := infoOf(infos, i, len(tracks), func(url string) bool { return t.called(l.urls.toViewer(url)) })
 		if f == nil || !f.tses {
 			continue
 		}
@@ -79,7 +79,7 @@ func (s *session) renumbered(value string) string {
 	infos := parseRTPInfo(value)
 	tracks := s.list()
 	for i, t := range tracks {
-		f := infoOf(infos, i, len(tracks), func(url string) bool { return sameTrack(t.asks.URL, url) })
+		f := infoOf(infos, i, len(tracks), t.called)
 		if f == nil || t.seam == nil {
 			continue
 		}

@@ -17,7 +17,7 @@ type track struct {
 	way    atomic.Pointer[way]
 	viewer [2]int // the viewer's channels, over TCP
 
-	asks  *wire.Request // his SETUP; nil: too long to be kept
+	asks  *wire.Request // his SETUP; nil: more than is kept
 	wants transport     // what he has agreed to
 	joint               // of the leg's goroutine
 
@@ -60,6 +60,9 @@ func (l *leg) newTrack(c *conn, tr transport) (*track, error) {
 	}
 	return t, nil
 }
+
+// called reports whether a URL that its viewer knows is the track's.
+func (t *track) called(url string) bool { return t.asks != nil && sameTrack(t.asks.URL, url) }
 
 // free gives back what newTrack took; more than once does nothing.
 func (t *track) free() {
