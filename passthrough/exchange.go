@@ -202,7 +202,7 @@ func (l *leg) answered(ex *exchange, res *wire.Response) error {
 func (l *leg) forViewer(ex *exchange, res *wire.Response, f responseChange) *wire.Response {
 	f.cseq, f.urls, f.credentials = ex.req.Header.Get("CSeq"), l.urls, l.own
 	h := headerForViewer(res.Header, f)
-	if ex.session != nil && ex.session.seams != nil {
+	if ex.session != nil && h.Get("RTP-Info") != "" && ex.session.seams != nil { // what answers PLAY is of the leg's goroutine
 		edit(h, "RTP-Info", ex.session.renumbered)
 	}
 	return &wire.Response{Code: res.Code, Phrase: res.Phrase, Header: h, Body: l.body(res)}

@@ -1,8 +1,10 @@
 package passthrough
 
 import (
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"weir/proxy/proxytest"
 )
@@ -39,6 +41,65 @@ func TestFailoverAsks(t *testing.T) {
 			t.Errorf("answer %s, code %d, session %s; want answer %s", got, res.Code, res.Header.Get("Session"), want)
 		}
 	}
+}
+
+// TestFailoverAsksTwice: what the next origin had no time to answer is answered by the one
+// after that, in order.
+func TestFailoverAsksTwice(t *testing.T) {
+	for range 10 { // it may die at any of them
+		one, two, three := newFake(t), newFake(t), newFake(t)
+		e := newEdge(t, quick, one.url(), two.url(), three.url())
+		p, l := watching(e, one, overTCP)
+		l.reset()
+		l2 := two.accept()
+		l2.describe(1)
+		l2.setup("88")
+		play := l2.request("PLAY")
+		const asked = 10
+		for n := range asked {
+			p.send("GET_PARAMETER", "", "x-n", strconv.Itoa(n))
+		}
+		proxytest.Eventually(t, soon, "all wait", func() bool {
+			l := e.leg()
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return len(l.parked) == asked
+		})
+		l2.reply(play, 200, "", "Session", "88")
+		l2.request("GET_PARAMETER")
+		l2.reset()
+		l3, _ := three.takesOver(true)
+		for n := range asked {
+			req := l3.request("GET_PARAMETER")
+			if got := req.Header.Get("x-n"); got != strconv.Itoa(n) {
+				t.Errorf("request %s comes as number %d", got, n)
+			}
+			l3.reply(req, 200, "", "x-n", req.Header.Get("x-n"))
+		}
+		for n := range asked {
+			if res := p.answer(); res.Code != 200 || res.Header.Get("x-n") != strconv.Itoa(n) {
+				t.Errorf("answer %d is %d of request %s", n, res.Code, res.Header.Get("x-n"))
+			}
+		}
+	}
+}
+
+// TestNudgeInAnAnswer: who looks whether an origin is silent does not disturb an answer that
+// comes in two pieces.
+func TestNudgeInAnAnswer(t *testing.T) {
+	one := newFake(t)
+	e := newEdge(t, quick, one.url())
+	p, l := watching(e, one, overTCP)
+	p.send("GET_PARAMETER", "")
+	req := l.request("GET_PARAMETER")
+	l.write([]byte("RTSP/1.0 200 OK\r\nCSeq: "))
+	time.Sleep(20 * time.Millisecond) // read by then, if the machine is not busy
+	e.leg().gather.nudge()
+	time.Sleep(20 * time.Millisecond)
+	l.write([]byte(req.Header.Get("CSeq") + "\r\n\r\n"))
+	p.want(200)
+	l.write(frameOf(0, rtpOf(1, 2, 3, key)))
+	p.wantPacket(1, 2)
 }
 
 // TestFailoverTeardown: who leaves while his session moves has left; the next

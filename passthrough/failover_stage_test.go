@@ -42,6 +42,8 @@ type actor struct {
 	mu     sync.Mutex
 	is     condition
 	dieAt  string // the method that it dies of
+	mute   bool   // it plays nothing
+	group  int    // pictures from one that can be decoded to the next; 0: each can
 	links  []net.Conn
 	dials  int
 	failed int // how often it has been blamed
@@ -144,6 +146,27 @@ func (a *actor) falls(into condition) {
 	a.links = nil
 }
 
+// shows has it play so many pictures for each that can be decoded, 0 for only such; or
+// nothing.
+func (a *actor) shows(group int, mute bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.group, a.mute = group, mute
+}
+
+// unit is the picture that it plays after n others, 0 for none.
+func (a *actor) unit(n uint16) byte {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.is > slow || a.mute:
+		return 0
+	case a.group > 0 && (int(n)+1)%a.group != 0:
+		return slice
+	}
+	return key
+}
+
 // diesOf has it die of the next request with a method.
 func (a *actor) diesOf(method string) {
 	a.mu.Lock()
@@ -216,9 +239,9 @@ func (a *actor) play(c net.Conn, paused *atomic.Bool, done <-chan struct{}) {
 	tick := time.NewTicker(a.gap)
 	defer tick.Stop()
 	for n := uint16(1); ; {
-		if a.state() <= slow && !paused.Load() {
+		if unit := a.unit(n); unit != 0 && !paused.Load() {
 			n++
-			c.Write(frameOf(0, rtpOf(a.ssrc, n, uint32(n)*3600, key))) //nolint:errcheck // done says it
+			c.Write(frameOf(0, rtpOf(a.ssrc, n, uint32(n)*3600, unit))) //nolint:errcheck // done says it
 		}
 		select {
 		case <-tick.C:

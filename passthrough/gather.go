@@ -34,6 +34,8 @@ type gatherer struct {
 	full  bool                  // the last read found so much that there may well be more
 
 	nudged atomic.Bool // whoever reads is to come back at once
+	spare  int         // how many nudges are not heeded: what is read must not be lost
+	owes   bool        // one was not
 }
 
 func newGatherer(c net.Conn, beat time.Duration, began time.Time) *gatherer {
@@ -47,13 +49,29 @@ func newGatherer(c net.Conn, beat time.Duration, began time.Time) *gatherer {
 }
 
 // Read implements io.Reader.
-func (g *gatherer) Read(b []byte) (int, error) {
-	if err := g.ready(); err != nil {
-		return 0, err
+func (g *gatherer) Read(b []byte) (n int, err error) {
+	for {
+		if err = g.ready(); err == nil {
+			n, err = g.c.Read(b)
+			g.told, g.full = false, n > len(b)/2
+		}
+		if g.spare == 0 || n > 0 || !woken(err) {
+			return n, err
+		}
+		g.spare, g.owes = g.spare-1, true
+		g.calm()
 	}
-	n, err := g.c.Read(b)
-	g.told, g.full = false, n > len(b)/2
-	return n, err
+}
+
+// undisturbed does what reads something that must be read in one go. One nudge waits for
+// that; who takes longer than until the next may be gone in the middle.
+func (g *gatherer) undisturbed(read func()) {
+	g.spare = 1
+	read()
+	if g.spare = 0; g.owes {
+		g.owes = false
+		g.nudge()
+	}
 }
 
 // ready waits until the next Read has something, so that nobody has to hold a

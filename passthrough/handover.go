@@ -1,7 +1,6 @@
 package passthrough
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +37,7 @@ const (
 // Why sessions are to leave an origin that is still there.
 var (
 	errQuiet    = errors.New("the origin has gone silent")
+	errMute     = fmt.Errorf("%w: it never played", errQuiet) // as it does where a stream has no publisher
 	errRedirect = errors.New("the origin asks its viewers to leave")
 	errEnded    = errors.New("the origin says that the stream has ended")
 	errBusy     = errors.New("the origin is not available any more")
@@ -82,7 +82,7 @@ func (l *leg) turn(ctx, life context.Context) *move {
 	select {
 	case m := <-w.found:
 		w.found = nil
-		if m.err == nil && m.holds() && (m.cause != errQuiet || l.silent(now)) {
+		if m.err == nil && m.holds() && (!errors.Is(m.cause, errQuiet) || l.silent(now)) && l.fixed() == "" {
 			return m
 		}
 		l.resign(m)
@@ -95,15 +95,24 @@ func (l *leg) turn(ctx, life context.Context) *move {
 	if w.found != nil || w.why == nil && !l.silent(now) {
 		return nil
 	}
-	w.why = cmp.Or(w.why, errQuiet)
+	if w.why == nil {
+		w.why = errQuiet
+		if w.since.IsZero() {
+			w.why = errMute
+		}
+	}
 	if now.Before(w.next) || l.fixed() != "" {
-		l.patient.Store(now.Add(seekRarely).UnixNano())
+		again := w.next
+		if !now.Before(again) {
+			again = now.Add(seekRarely)
+		}
+		l.patient.Store(again.UnixNano())
 		l.resign(nil)
 		return nil
 	}
 	w.found = make(chan *move, 1)
 	m := l.newMove()
-	if m.cause = w.why; m.cause == errQuiet {
+	if m.cause = w.why; errors.Is(m.cause, errQuiet) {
 		m.rest = w.rest(l.heard.Load())
 	}
 	l.conn.work.Go(func() { l.scout(ctx, life, m, w.found) })

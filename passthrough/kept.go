@@ -81,6 +81,20 @@ func (l *leg) park(ex *exchange) (next *leg, waits bool) {
 	return nil, true
 }
 
+// parkAgain takes back what was on its way to a leg that the sessions did not reach: it
+// was asked before all that waits.
+func (l *leg) parkAgain(back []*exchange) {
+	l.mu.Lock()
+	if l.moving {
+		l.parked, back = append(back, l.parked...), nil
+	}
+	err := l.err
+	l.mu.Unlock()
+	for _, ex := range back {
+		l.give(ex, outcome{err: err})
+	}
+}
+
 // departs reports whether the leg's sessions move, or have.
 func (l *leg) departs() bool {
 	l.mu.Lock()

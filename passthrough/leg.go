@@ -44,6 +44,7 @@ type leg struct {
 	abort   context.CancelFunc // ends a move
 	gather  *gatherer
 	in      *inbox // nil while there is nothing to read
+	came    bool   // media, since settle has last looked
 	routes  atomic.Pointer[routes]
 	done    chan struct{} // closed when read has returned
 	heard   atomic.Int64  // the last media, or the PLAY that it is waited for since, Unix ns; 0: none is
@@ -63,6 +64,7 @@ type leg struct {
 	sdp      *sdp.Session        // nil: not known
 	quiet    chan struct{}       // not nil: by us it is over; closed when nothing is pending
 	err      error               // why it is over
+	from     *leg                // whose sessions are on their way here; nil: none are
 	kept                         // for a move
 }
 

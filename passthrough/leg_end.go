@@ -49,13 +49,20 @@ func (l *leg) fail(err error) {
 		l.moving = stays == ""
 	}
 	blamed := waiting
-	if l.moving {
+	from, back := l.from, []*exchange(nil)
+	if l.moving || from != nil {
 		waiting, settled = l.keep(waiting)
+	}
+	if from != nil {
+		l.parked, back = nil, l.parked
 	}
 	l.patience.Stop()
 	l.idle.Stop()
 	l.mu.Unlock()
 	l.nc.Close()
+	if from != nil {
+		from.parkAgain(back)
+	}
 	if err != errClosed && len(blamed)+sessions > 0 { // else it has only closed what was idle
 		l.log.Debug("origin's connection ends", zap.Int("answers", answers), zap.Error(err))
 		l.blame(err, blamed)
@@ -77,8 +84,8 @@ func (l *leg) fail(err error) {
 // on its way, that may have been what the origin could not bear, and he shall not
 // take it from others by asking so thrice; see open for what is made of it.
 func (l *leg) blame(err error, waiting []*exchange) {
-	if errors.Is(err, errRedirect) || errors.Is(err, errEnded) || errors.Is(err, errBusy) {
-		return // it has said so itself
+	if errors.Is(err, errRedirect) || errors.Is(err, errEnded) || errors.Is(err, errBusy) || errors.Is(err, errMute) {
+		return // it has said so itself, or had nothing to say
 	}
 	slow := proxy.Refused(cause(err)).Reason == proxy.OriginSlow || errors.Is(err, errQuiet)
 	if slow || !slices.ContainsFunc(waiting, func(ex *exchange) bool { return ex.conn != nil }) {

@@ -54,7 +54,8 @@ func (l *leg) next() error {
 	if b[0] == '$' {
 		return l.media()
 	}
-	m, err := l.in.msgs.Next()
+	var m any
+	l.gather.undisturbed(func() { m, err = l.in.msgs.Next() })
 	if woken(err) { // what has been read of it is lost
 		return io.ErrUnexpectedEOF
 	} else if err != nil {

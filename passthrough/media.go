@@ -118,8 +118,11 @@ func (l *leg) handOn(channel byte, payload []byte) {
 func (l *leg) deliver(to *route, buf []byte, start, at, end int) int {
 	pkt := buf[at+4 : end]
 	ahead, n := to.pass(l, pkt)
-	if n > 0 && to.kind == 0 {
-		to.t.tail = at + 4
+	if to.kind == 0 && to.t != nil {
+		l.came = true // also what the viewer does not get yet
+		if n > 0 {
+			to.t.tail = at + 4
+		}
 	}
 	if n == len(pkt) && len(ahead) == 0 && to.t != nil && to.t.pair == nil {
 		buf[at+1] = to.channel
@@ -199,7 +202,11 @@ func (to *route) back(pkt []byte) { to.seam.back(to.kind, pkt) }
 // settle sends the datagrams that have been gathered, and counts what has left.
 func (l *leg) settle(rt *routes, buf []byte) {
 	var now time.Time
-	heard := false
+	heard := l.came
+	l.came = false
+	if heard {
+		now = time.Now()
+	}
 	for _, t := range rt.tracks {
 		s := t.s
 		if t.tail > 0 {

@@ -82,7 +82,11 @@ func (m *move) settle(ctx context.Context) error {
 				ex.origin = st.origin
 			}
 		}
-		if err := m.next.forward(ctx, ex); err != nil {
+		switch err := m.next.forward(ctx, ex); {
+		case err != nil && m.next.over():
+			ex.dropSetup()
+			m.old.parkAgain([]*exchange{ex})
+		case err != nil:
 			ex.conn.refuse(ex, proxy.Refused(err))
 		}
 	}
@@ -116,8 +120,10 @@ func (m *move) swap() (waits *exchange, ended []string, err error) {
 			st.s.alive.Store(int64(st.alive()))
 		} else {
 			ended = append(ended, st.origin)
+			m.next.routes.Store(m.next.routes.Load().without(st.s)) // its channels are others' now
 		}
 	}
+	m.next.from = nil
 	clear(m.old.sessions)
 	m.old.moving, m.old.heir = false, m.next
 	m.old.conn.leg.CompareAndSwap(m.old, m.next)

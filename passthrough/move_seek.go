@@ -36,6 +36,7 @@ func (m *move) seek(ctx, life context.Context) error {
 	}
 	m.avoid = append(m.avoid, link.Origin)
 	m.next = c.newLeg(link, nc, m.old.request, link.URL)
+	m.next.from = m.old
 	if m.rest > 0 {
 		m.next.wish.wait, m.next.wish.next = m.rest, time.Now().Add(m.rest)
 		m.next.patient.Store(m.next.wish.next.UnixNano())

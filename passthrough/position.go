@@ -136,6 +136,13 @@ func (p *tape) played(req *wire.Request, res *wire.Response, at stretch, playing
 	p.known = true
 }
 
+// ends notes where the stream does, by its description, if no answer has said so.
+func (p *tape) ends(length string) {
+	if all, ok := parseStretch(length); ok && p.from.end == "" && p.from.clock == all.clock {
+		p.from.end = all.end
+	}
+}
+
 // parseScale reads a Scale, which is 1 if it is not said. A negative one plays
 // backwards.
 func parseScale(v string) (scale float64, odd bool) {

@@ -42,6 +42,7 @@ type seam struct {
 	begun bool // in the life of the present origin
 	heard bool // in is its SSRC
 	open  bool // the gate
+	lone  bool // it begins while the others go on
 	since time.Time
 
 	arrived  time.Time // the last packet
@@ -60,7 +61,7 @@ type seam struct {
 
 // reset has the track wait for the first packet of another source.
 func (j *seam) reset(now time.Time) {
-	j.begun, j.heard, j.open, j.since, j.setsDone = false, false, !j.lead, now, false
+	j.begun, j.heard, j.open, j.lone, j.since, j.setsDone = false, false, !j.lead, false, now, false
 }
 
 // described tells what the next origin says of the pictures. Once one has said
@@ -104,6 +105,7 @@ func (j *seam) pass(pkt []byte, now time.Time) (ahead [][]byte, ok bool) {
 		}
 		j.settle()
 		j.reset(now)
+		j.lone, j.info, j.report = true, ref{}, ref{}
 	}
 	key := j.lead && j.codec.IsKey(rtp.Payload(pkt))
 	if !j.open && !key && now.Sub(j.since) < gateLimit {
@@ -131,13 +133,17 @@ func (j *seam) pass(pkt []byte, now time.Time) (ahead [][]byte, ok bool) {
 // begin numbers the first packet of an origin so that all tracks go on after the
 // same gap: as long as it was, but no track begins before its last packet is over.
 func (j *seam) begin(seq uint16, inTS uint32, now time.Time) {
-	at := now.Add(j.all.push)
+	push := &j.all.push
+	if j.lone {
+		push = new(time.Duration)
+	}
+	at := now.Add(*push)
 	if said, ok := j.said(inTS); ok && said.Sub(now).Abs() < plausible {
 		at = said
 	}
 	ts := j.stamp(at)
 	if d := int32(j.next() - ts); d > 0 {
-		j.all.push = min(j.all.push+j.time(uint32(d)), maxPush)
+		*push = min(*push+j.time(uint32(d)), maxPush)
 		ts += uint32(d)
 	}
 	j.num.Begin(seq, inTS, ts)

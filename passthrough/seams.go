@@ -31,8 +31,8 @@ func (s *session) depart(now time.Time) {
 		s.seams = &seams{}
 	}
 	for _, t := range tracks {
-		if t.seam == nil && (!t.last.at.IsZero() || !t.promise.at.IsZero()) {
-			t.seam = s.seams.add(t)
+		if t.seam == nil && (!t.last.at.IsZero() || !t.promise.at.IsZero() || t.ssrc != 0) {
+			t.seam = s.seams.add(t, now)
 		}
 	}
 	for _, j := range s.seams.list {
@@ -47,13 +47,16 @@ func (s *session) depart(now time.Time) {
 }
 
 // add makes the seam of a track that has not moved yet.
-func (a *seams) add(t *track) *seam {
+func (a *seams) add(t *track, now time.Time) *seam {
 	last := t.last
 	if high, ok := t.pace.High(); ok && int32(high-last.ts) > 0 {
 		last.ts = high
 	}
 	if last.at.IsZero() { // nothing has come of what the viewer was told
 		last = sample{at: t.promise.at, ssrc: t.ssrc, seq: t.promise.seq - 1, ts: t.promise.ts}
+		if last.at.IsZero() { // of its SSRC only
+			last.at = now
+		}
 	}
 	j := &seam{all: a, rate: t.medium.ClockRate, kind: t.medium.PayloadType, num: rtp.Numbering{SSRC: last.ssrc}, pace: &t.pace, in: last.ssrc, arrived: last.at, report: t.reported, line: t.reported}
 	if j.rate <= 0 {

@@ -74,7 +74,7 @@ func (l *leg) hears(now time.Time) {
 // rest is how long the next origin is left alone though it be silent, where the
 // present one is left for that.
 func (w *wish) rest(heard int64) time.Duration {
-	if time.Unix(0, heard).Sub(w.since) >= steady {
+	if !w.since.IsZero() && time.Unix(0, heard).Sub(w.since) >= steady {
 		return 0
 	}
 	return min(max(quietFirst, 2*w.wait), seekRarely)

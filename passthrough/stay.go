@@ -66,6 +66,16 @@ func (l *leg) stays() string {
 	return ""
 }
 
+// length is what the description says of where the stream begins and ends.
+func (l *leg) length() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.sdp == nil {
+		return ""
+	}
+	return l.sdp.Range()
+}
+
 // strand lets the viewer go, whose sessions are nowhere, so that he knows.
 func (l *leg) strand(err error) {
 	l.mu.Lock()

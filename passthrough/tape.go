@@ -38,6 +38,10 @@ func (s *session) position() stretch {
 // count, and how they relate the tracks. told is whether the viewer gets it.
 func (s *session) played(l *leg, req *wire.Request, res *wire.Response, told bool) {
 	s.tape.played(req, res, s.position(), told && s.playing.Load())
+	s.tape.ends(l.length())
+	if told { // it is another matter now whether it may be left
+		l.patient.Store(0)
+	}
 	infos := parseRTPInfo(res.Header.Get("RTP-Info"))
 	tracks := s.list()
 	for i, t := range tracks {

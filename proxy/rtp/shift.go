@@ -108,7 +108,8 @@ func (s Shift) forthWall(b []byte) {
 // backWall moves the middle of one back, by which a receiver names a report.
 func (s Shift) backWall(b []byte) {
 	if n := binary.BigEndian.Uint32(b); n != 0 && s.Wall != 0 {
-		binary.BigEndian.PutUint32(b, n-uint32(int64(s.Wall)/1000*(1<<16)/1e6))
+		whole, rest := s.Wall/time.Second, s.Wall%time.Second
+		binary.BigEndian.PutUint32(b, n-uint32(whole<<16)-uint32(rest<<16/time.Second))
 	}
 }
 

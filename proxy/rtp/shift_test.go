@@ -105,6 +105,20 @@ func TestReport(t *testing.T) {
 	}
 }
 
+// A receiver names a report by the middle of its time, however far that was moved.
+func TestShiftBackWall(t *testing.T) {
+	sent := time.Date(1970, 1, 2, 3, 4, 5, 678e6, time.UTC)
+	for _, wall := range []time.Duration{time.Millisecond, -time.Millisecond, time.Hour, -time.Hour, 50 * 365 * 24 * time.Hour, -50 * 365 * 24 * time.Hour} {
+		s := Shift{In: 1, Out: 2, Wall: wall}
+		var b [4]byte
+		binary.BigEndian.PutUint32(b[:], uint32(NTP(sent.Add(wall))>>16))
+		s.backWall(b[:])
+		if got, want := binary.BigEndian.Uint32(b[:]), uint32(NTP(sent)>>16); got-want+2 > 4 {
+			t.Errorf("moved by %v: %08x, want %08x", wall, got, want)
+		}
+	}
+}
+
 func TestNumberingShift(t *testing.T) {
 	n := Numbering{SSRC: 9}
 	n.Begin(100, 1000, 5000)
