@@ -24,6 +24,9 @@ type track struct {
 	num   rtp.Numbering
 	pace  rtp.Pace
 	rate  int        // ticks per second
+	data  bool       // neither pictures nor sound
+	codec rtp.Codec  // of pictures beside the leading ones
+	open  bool       // one that can be decoded has come of these, in the present life
 	types *sdp.Types // of the present source, for viewers; nil: as they are
 
 	at time.Time // media time of time stamp ts
@@ -77,11 +80,20 @@ func (t *track) next() uint32 {
 	return last + min(t.pace.Step(), uint32(t.rate/2))
 }
 
+// long is a silence after which time stamps may have gone round.
+const long = time.Hour
+
+// breaks tells that a packet comes after a long silence: its time is the clock's.
+func (t *track) breaks(inTS uint32, at time.Time) {
+	t.at, t.ts = at, t.num.Out(inTS)
+	t.num.Late(t.ts)
+}
+
 // A mediaClock is the one clock of all tracks of a feed, over all lives of its
 // source. Media time runs with the wall clock of arrival, or with the origin's
 // clock if its reports came in time.
 type mediaClock struct {
-	tracks  []*track
+	tracks  []*track  // those that lead first: pictures, then sound
 	arrival time.Time // of the present life's first packet; zero before it
 	media   time.Time // its media time
 	settled bool      // reports may go out
@@ -97,7 +109,7 @@ type mediaClock struct {
 func (c *mediaClock) source() {
 	c.arrival = time.Time{}
 	for _, t := range c.tracks {
-		t.begun = false
+		t.begun, t.open = false, false
 		t.srTime, t.srNew = time.Time{}, false
 		t.late = lateness{}
 	}
@@ -115,13 +127,16 @@ func (c *mediaClock) begin(t *track, pkt []byte, now time.Time) {
 		c.lives++
 	}
 	at := c.media.Add(now.Sub(c.arrival))
+	if c.leads() && now.Sub(c.arrival) > aged {
+		at = c.now(now)
+	}
 	if said, ok := c.said(t, rtp.Timestamp(pkt)); ok && said.Sub(at).Abs() < plausible {
 		at = said
 	}
 	ts := rtp.Timestamp(pkt)
 	if t.num.Started() {
 		ts = t.stamp(at)
-		if d := int32(t.next() - ts); d > 0 {
+		if d := int32(t.next() - ts); d > 0 && !(t.data && now.Sub(t.arrived) > long) {
 			c.media = c.media.Add(min(t.ticks(uint32(d)), maxPush))
 			ts += uint32(d)
 		}
@@ -146,6 +161,26 @@ func (c *mediaClock) said(t *track, inTS uint32) (time.Time, bool) {
 	return time.Time{}, false
 }
 
+// aged is how old a life is whose media time may have drifted away from the wall clock's:
+// what begins then begins where the others are by now.
+const aged = time.Minute
+
+// leads reports whether the track that media time is taken from has begun in this life.
+func (c *mediaClock) leads() bool {
+	t := c.leader()
+	return t != nil && t.begun
+}
+
+// leader is the track that media time is taken from, nil before the first packet.
+func (c *mediaClock) leader() *track {
+	for _, t := range c.tracks {
+		if t.num.Started() {
+			return t
+		}
+	}
+	return nil
+}
+
 // begun is how many tracks there have been packets of in the present life.
 func (c *mediaClock) begun() (n int) {
 	for _, t := range c.tracks {
@@ -156,20 +191,15 @@ func (c *mediaClock) begun() (n int) {
 	return n
 }
 
-// now is the media time: that of the last packet, and the time since then by the
-// wall clock. Before the first packet it is the wall clock itself.
+// now is the media time: that of the leading track's last packet, and the time since then
+// by the wall clock. Before the first packet it is the wall clock itself.
 func (c *mediaClock) now(now time.Time) time.Time {
-	at := now
-	var latest time.Time
-	for _, t := range c.tracks {
-		if !t.num.Started() || !t.arrived.After(latest) {
-			continue
-		}
-		_, last := t.num.Last()
-		latest = t.arrived
-		at = t.media(last).Add(now.Sub(t.arrived))
+	t := c.leader()
+	if t == nil {
+		return now
 	}
-	return at
+	_, last := t.num.Last()
+	return t.media(last).Add(now.Sub(t.arrived))
 }
 
 // settle decides once whether the origin's reports relate the tracks, or their

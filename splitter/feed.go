@@ -111,7 +111,11 @@ func (f *feed) open(ctx context.Context) (*pull, error) {
 
 // start lets a pull play into the ring; it is closed if it cannot.
 func (f *feed) start(ctx context.Context, pl *pull) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*f.opt.Timeout)
+	limit := 2 * f.opt.Timeout
+	if f.pull.hurries() && pl.another() {
+		limit = min(limit, quickly)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	f.in.source(time.Now())
 	f.in.described(pl.sdp)
@@ -146,11 +150,12 @@ func (f *feed) play(ctx context.Context, pl *pull) error {
 	if of := (streamLost{}); !errors.Is(err, errLeaves) && !(pl.fromEdge() && errors.As(err, &of)) {
 		pl.link.Fail(err)
 	}
-	if pl.delivers(began, stable) {
+	stood := pl.delivers(began, stable)
+	if stood {
 		f.outage = outage{}
 	}
-	f.outage.origin = pl.link.Origin
-	if f.pull.avoid = ""; errors.Is(err, errQuiet) || errors.Is(err, errLeaves) {
+	f.outage.origin, f.outage.came = pl.link.Origin, pl.delivers(began, 0)
+	if f.pull.avoid = ""; !stood || errors.Is(err, errQuiet) || errors.Is(err, errSilent) || errors.Is(err, errLeaves) {
 		f.pull.avoid = pl.link.Origin
 	}
 	f.in.away()

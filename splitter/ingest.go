@@ -69,22 +69,39 @@ type ingest struct {
 func newIngest(s *sdp.Session, cname string, publish func()) *ingest {
 	in := &ingest{ring: newRing(), cname: cname, publish: publish, media: s.Media, lead: -1}
 	for i, m := range s.Media {
-		in.tracks = append(in.tracks, newTrack(m.ClockRate))
+		t := newTrack(m.ClockRate)
+		t.data = data(m)
+		in.tracks = append(in.tracks, t)
 		if m.Type == "video" && !m.BackChannel {
 			if in.videos++; in.videos == 1 {
 				in.lead, in.codec = i, rtp.CodecOf(m.Encoding)
+			} else {
+				t.codec = rtp.CodecOf(m.Encoding)
 			}
 		}
-		if !m.BackChannel {
-			in.clock.tracks = append(in.clock.tracks, in.tracks[i])
-		}
 	}
+	in.clock.tracks = leadersFirst(s.Media, in.tracks)
 	if in.lead >= 0 {
 		in.told = rtp.Sets(s.Media[in.lead].Fmtp)
 		in.sets = in.told
 	}
 	in.ring.keyed.Store(in.codec != rtp.Other)
 	return in
+}
+
+// data reports whether a medium is neither pictures nor sound.
+func data(m sdp.Media) bool { return m.Type != "video" && m.Type != "audio" }
+
+// leadersFirst are the tracks that come from the source, pictures before sound before data.
+func leadersFirst(media []sdp.Media, tracks []*track) (sorted []*track) {
+	for _, kind := range []string{"video", "audio", ""} {
+		for i, m := range media {
+			if !m.BackChannel && (m.Type == kind || kind == "" && data(m)) {
+				sorted = append(sorted, tracks[i])
+			}
+		}
+	}
+	return sorted
 }
 
 // source tells that the next packets come from another life of the source.
@@ -151,6 +168,8 @@ func (in *ingest) store(i int, pkt *pion.Packet, key bool, now time.Time) {
 	t := in.tracks[i]
 	if !t.begun {
 		in.clock.begin(t, b, now)
+	} else if now.Sub(t.arrived) > long {
+		t.breaks(rtp.Timestamp(b), in.clock.now(now))
 	}
 	t.num.Apply(b)
 	t.pace.Note(rtp.Timestamp(b))
@@ -172,6 +191,12 @@ func (in *ingest) passes(i int, payload []byte, key bool, now time.Time) bool {
 	if !in.open && (in.codec == rtp.Other || key || i == in.lead && in.codec.IsPrelude(payload) || now.Sub(in.since) > gateLimit) {
 		in.open = true
 		in.ring.keyed.Store(key) // else viewers would wait for what does not come
+	}
+	if t := in.tracks[i]; t.codec != rtp.Other && !t.open { // other pictures wait for their own
+		t.open = t.codec.IsKey(payload) || now.Sub(in.since) > gateLimit
+		if !t.open {
+			return false
+		}
 	}
 	return in.open || i != in.lead && in.tracks[in.lead].num.Started()
 }

@@ -75,7 +75,7 @@ func TestLeavesASilentOrigin(t *testing.T) {
 	}
 	alone := newEdge(t, opt, balancer(t, left.URL()))
 	waiting := crowd(t, 1, alone.url+clock, "tcp")
-	more(t, waiting, 0, 30)
+	more(t, waiting, 0, 100) // for so long that pauses are known
 	left.Mute(true)
 	left.Stall(true)
 	more(t, watchers, 0, 40)

@@ -34,12 +34,14 @@ type pull struct {
 	silence   time.Duration
 	lost      chan error     // the first reason for giving up; capacity 1
 	delivered []atomic.Int64 // by track: when a packet last came, Unix ns
-	pulse     pulse
+	pulse     *pulse
+	urgent    bool        // viewers watch already
 	another   func() bool // is there another source?
 	upstream  proxy.Upstream
-	playing   atomic.Bool  // PLAY has been answered
-	strange   atomic.Int64 // when the present second of counting unusable began, Unix ns
-	unusable  atomic.Int64 // packets that were dropped in it
+	leave     atomic.Pointer[<-chan struct{}] // the link's
+	playing   atomic.Bool                     // PLAY has been answered
+	strange   atomic.Int64                    // when the present second of counting unusable began, Unix ns
+	unusable  atomic.Int64                    // packets that were dropped in it
 }
 
 // A puller makes pulls of one path.
@@ -51,9 +53,11 @@ type puller struct {
 	direct    atomic.Bool   // other edges pull from this one: it asks origins only
 	again     bool          // viewers watch already, who are not to see the past once more
 	avoid     string        // the origin that fell silent or could not serve: others are asked first
+	pulse     pulse         // of all pulls
 	lost      string        // the origin that viewers have had
-	hasty     bool          // it was lost just now
+	tries     int           // how often another was asked since then; 0: it was not lost
 	others    []string      // who has another stream than viewers watch: nobody asks them now
+	known     time.Time     // when that was found out last
 }
 
 // edgePatience is how long another edge may take to describe what it owns.
@@ -82,24 +86,23 @@ func (p *puller) describe(ctx context.Context) (*pull, error) {
 // reach returns a closed pull with an error, or nil where nobody could be dialed.
 func (p *puller) reach(ctx context.Context, direct bool) (*pull, error) {
 	w := proxy.Want{Path: p.path, Direct: direct, Avoid: slices.Clone(p.others)}
-	if p.avoid != "" && p.another(p.avoid) {
+	if p.avoid != "" && p.another(append(w.Avoid, p.avoid)...) {
 		w.Avoid = append(w.Avoid, p.avoid)
 	}
 	link, err := p.upstream.DialRTSP(ctx, w)
 	if err != nil {
 		return nil, proxy.Refused(err)
 	}
-	pl := &pull{link: link, upstream: p.upstream, silence: p.timeout, lost: make(chan error, 1), another: func() bool { return p.another(link.Origin) }}
-	patience := 2 * p.timeout
-	switch {
-	case pl.fromEdge():
-		patience = edgePatience
-	case p.hasty && p.another(p.lost, link.Origin):
-		patience = hastily
-	case p.again && pl.another():
-		patience = quickly
+	others, known := append(slices.Clone(p.others), link.Origin), p.known
+	pl := &pull{link: link, upstream: p.upstream, silence: p.timeout, lost: make(chan error, 1), pulse: &p.pulse, urgent: p.again}
+	pl.another = func() bool {
+		if time.Since(known) > otherFor {
+			return p.another(link.Origin)
+		}
+		return p.another(others...)
 	}
-	ctx, cancel := context.WithTimeout(ctx, min(patience, 2*p.timeout))
+	pl.leave.Store(&link.Leave)
+	ctx, cancel := context.WithTimeout(ctx, p.patience(pl))
 	defer cancel()
 	if err = pl.describe(ctx, p); err == nil {
 		return pl, nil
@@ -111,6 +114,24 @@ func (p *puller) reach(ctx context.Context, direct bool) (*pull, error) {
 	}
 	return pl, err
 }
+
+// patience is how long a pull may take to describe the stream.
+func (p *puller) patience(pl *pull) time.Duration {
+	d := 2 * p.timeout
+	switch {
+	case pl.fromEdge():
+		return min(d, edgePatience)
+	case p.tries == 1 && p.another(p.lost, pl.link.Origin):
+		return min(d, hastily)
+	case p.hurries() && pl.another():
+		return min(d, quickly)
+	}
+	return d
+}
+
+// hurries reports whether viewers wait, and not for so long that whoever is slow to answer
+// has to be waited for.
+func (p *puller) hurries() bool { return p.tries > 0 && p.tries <= hurryTries }
 
 // answered reports whether an error is what the far end said.
 func answered(err error) bool {
@@ -148,6 +169,7 @@ func (pl *pull) describe(ctx context.Context, p *puller) error {
 		return &proxy.Refusal{Reason: proxy.OriginBad, Err: errors.New("sdp: read in two ways")}
 	}
 	pl.desc = desc
+	pl.pulse.begin()
 	pl.delivered = make([]atomic.Int64, len(desc.Medias))
 	return nil
 }

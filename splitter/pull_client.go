@@ -85,6 +85,7 @@ func (p *puller) dialer(pl *pull) func(context.Context, string, string) (net.Con
 		if err != nil {
 			return nil, err
 		}
+		pl.leave.Store(&link.Leave)
 		return buffered(link.Conn, link.URL.Scheme == "rtsps"), nil
 	}
 }

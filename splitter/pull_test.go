@@ -30,8 +30,9 @@ type fakeOrigin struct {
 	delay  time.Duration  // before each answer
 	codes  map[string]int // answers by method that are not 200; -1: none
 	header map[string]string
-	mute   bool   // plays nothing
-	basic  string // the Authorization it wants; "" for none
+	mute   bool        // plays nothing
+	paused atomic.Bool // the same, for a while
+	basic  string      // the Authorization it wants; "" for none
 	every  time.Duration
 
 	mu    sync.Mutex // guards what follows, and each write
@@ -96,6 +97,8 @@ func (o *fakeOrigin) serve(c net.Conn) {
 	defer c.Close()
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	gone := make(chan struct{})
+	defer close(gone)
 	r := wire.NewReader(bufio.NewReader(c))
 	for setups := 0; ; {
 		m, err := r.Next()
@@ -124,7 +127,7 @@ func (o *fakeOrigin) serve(c net.Conn) {
 			return
 		}
 		if req.Method == "PLAY" && res.Code == 200 && !o.mute {
-			wg.Go(func() { o.play(c) })
+			wg.Go(func() { o.play(c, gone) })
 		}
 	}
 }
@@ -159,14 +162,20 @@ func (o *fakeOrigin) answer(req *wire.Request, setups, code int) *wire.Response 
 }
 
 // play writes a key frame of one packet now and then.
-func (o *fakeOrigin) play(c net.Conn) {
+func (o *fakeOrigin) play(c net.Conn, gone <-chan struct{}) {
 	tick := time.NewTicker(o.every)
 	defer tick.Stop()
 	for n := uint32(0); ; n++ {
-		if _, err := c.Write(keyFrame(n)); err != nil {
+		if !o.paused.Load() {
+			if _, err := c.Write(keyFrame(n)); err != nil {
+				return
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-gone:
 			return
 		}
-		<-tick.C
 	}
 }
 
@@ -178,6 +187,9 @@ func keyFrame(n uint32) []byte {
 	b = binary.BigEndian.AppendUint32(b, 42)
 	return append(b, 0x65, 0x88, 0x84, 0x00)
 }
+
+// pause has it send nothing until that is over.
+func (o *fakeOrigin) pause(on bool) { o.paused.Store(on) }
 
 // upstream makes the origin the only one there is.
 func (o *fakeOrigin) upstream() proxy.Upstream { return &proxytest.Upstream{DialFunc: o.dial} }

@@ -38,10 +38,10 @@ func (pl *pull) watch(ctx context.Context) error {
 			}
 		case err := <-pl.lost:
 			return streamLost{err}
-		case <-pl.link.Leave:
+		case <-*pl.leave.Load():
 			return errLeaves
 		case now := <-tick.C:
-			if err := cmp.Or(pl.silent(start, now), pl.quiet(now)); err != nil {
+			if err := cmp.Or(pl.silent(start, now), pl.quiet(start, now)); err != nil {
 				return streamLost{err}
 			}
 		}
@@ -83,11 +83,11 @@ func (pl *pull) silent(start, now time.Time) error {
 		}
 		m := pl.sdp.Media[i]
 		if now.Sub(at) > 2*pl.silence && (m.Type == "video" || m.Type == "audio") {
-			return fmt.Errorf("track %d silent for %v", i, now.Sub(at).Round(time.Second))
+			return fmt.Errorf("track %d for %v: %w", i, now.Sub(at).Round(time.Second), errSilent)
 		}
 	}
 	if now.Sub(last) > pl.silence {
-		return fmt.Errorf("silent for %v", now.Sub(last).Round(time.Second))
+		return fmt.Errorf("for %v: %w", now.Sub(last).Round(time.Second), errSilent)
 	}
 	return nil
 }

@@ -22,6 +22,11 @@ const (
 	// quietForget the time in which that is half forgotten.
 	quietTimes  = 5
 	quietForget = 30 * time.Second
+	// knownAfter is how long a feed's packets must have come for its pauses to be known:
+	// many send several at once, and then nothing for seconds. Before that a pause counts
+	// from quietUnknown on, and from twice as long each time that a source was left for one.
+	knownAfter   = 3 * time.Second
+	quietUnknown = 5 * time.Second
 	// goneLeast and goneTimes are that for an origin that is believed to be dead: probes
 	// and agents may be wrong, as silence may be, but hardly both.
 	goneLeast = 200 * time.Millisecond
@@ -33,6 +38,8 @@ const (
 	// just now.
 	quickly = 3 * time.Second
 	hastily = time.Second
+	// hurryTries is how many tries are in such a hurry.
+	hurryTries = 4
 )
 
 // errQuiet is wrapped where a source is left for its silence, while another is there.
@@ -41,10 +48,20 @@ var errQuiet = errors.New("it pauses, and there is another")
 // errLeaves is why a source is left that is about to go.
 var errLeaves = errors.New("it wants its sessions to go elsewhere")
 
-// A pulse is how regularly packets come, on any track.
+// errSilent is wrapped where a source has sent nothing for as long as it may.
+var errSilent = errors.New("it sends nothing")
+
+// A pulse is how regularly the packets of a feed come, on any track, whoever sends them.
 type pulse struct {
-	last  atomic.Int64 // Unix ns
-	usual atomic.Int64 // the longest pause lately, ns
+	first, last atomic.Int64 // of the present source, Unix ns; 0: nothing came yet
+	usual       atomic.Int64 // the longest pause lately, ns
+	known       atomic.Bool  // it was watched for long enough to know what is usual
+}
+
+// begin tells that another source begins.
+func (p *pulse) begin() {
+	p.first.Store(0)
+	p.last.Store(0)
 }
 
 // beat is told of each packet. Tracks that come over UDP may tell at once: what is
@@ -52,7 +69,11 @@ type pulse struct {
 func (p *pulse) beat(now int64) {
 	last := p.last.Swap(now)
 	if last == 0 {
+		p.first.Store(now)
 		return
+	}
+	if !p.known.Load() && now-p.first.Load() >= int64(knownAfter) {
+		p.known.Store(true)
 	}
 	gap := now - last
 	usual := p.usual.Load()
@@ -63,16 +84,23 @@ func (p *pulse) beat(now int64) {
 // silent returns for how long nothing has come, if that is as long as least, and as so
 // many usual pauses.
 func (p *pulse) silent(now time.Time, least, times time.Duration) (d time.Duration, ok bool) {
-	last := p.last.Load()
+	last, usual := p.last.Load(), time.Duration(p.usual.Load())
 	if last == 0 {
 		return 0, false
 	}
+	if !p.known.Load() {
+		least, times = quietUnknown, 2
+	}
 	d = now.Sub(time.Unix(0, last))
-	return d, d > max(least, times*time.Duration(p.usual.Load()))
+	return d, d > max(least, times*usual)
 }
 
-// quiet says why a source is to be left for another one, nil if it is not.
-func (pl *pull) quiet(now time.Time) error {
+// quiet says why a source that has played since start is to be left for another one, nil
+// if it is not.
+func (pl *pull) quiet(start, now time.Time) error {
+	if d := now.Sub(start); pl.pulse.last.Load() == 0 && pl.urgent && d > quickly && pl.another() {
+		return fmt.Errorf("silent for %v since PLAY: %w", d.Round(time.Millisecond), errQuiet)
+	}
 	least, times := quietLeast, time.Duration(quietTimes)
 	switch up, knows := proxy.Face[interface{ Gone(origin string) bool }](pl.upstream); {
 	case pl.fromEdge():
@@ -83,6 +111,9 @@ func (pl *pull) quiet(now time.Time) error {
 	d, ok := pl.pulse.silent(now, least, times)
 	if !ok || !pl.another() {
 		return nil
+	}
+	if !pl.pulse.known.Load() {
+		pl.pulse.usual.Store(int64(d))
 	}
 	return fmt.Errorf("silent for %v: %w", d.Round(time.Millisecond), errQuiet)
 }

@@ -36,23 +36,27 @@ func TestPulse(t *testing.T) {
 	f("behind an edge", []time.Duration{40 * ms}, 1000, quietEdge, 3*time.Second)
 	f("one picture a second", []time.Duration{time.Second}, 100, quietLeast, 5*time.Second)
 	f("lumps", append(make([]time.Duration, 200), 900*ms), 20, quietLeast, 4500*ms)
-	f("the first packet", []time.Duration{40 * ms}, 1, quietLeast, time.Second)
+	f("slides of several packets", append(make([]time.Duration, 20), 3*time.Second), 2, quietLeast, 15*time.Second)
 	var dead pulse
-	for i := range int64(3) {
+	for i := range int64(100) {
 		dead.beat(time.Unix(1000, i*int64(40*ms)).UnixNano())
 	}
 	for gone, want := range map[bool]time.Duration{false: quietLeast, true: goneLeast} {
-		pl := &pull{link: &proxy.Link{Origin: "a"}, upstream: &elsewhere{gone: gone}, another: func() bool { return true }}
-		pl.pulse.last.Store(dead.last.Load())
-		pl.pulse.usual.Store(dead.usual.Load())
-		last := time.Unix(1000, 80e6)
-		if pl.quiet(last.Add(want)) != nil || !errors.Is(pl.quiet(last.Add(want+ms)), errQuiet) {
+		pl := &pull{link: &proxy.Link{Origin: "a"}, upstream: &elsewhere{gone: gone}, pulse: &dead, another: func() bool { return true }}
+		start, last := time.Unix(1000, 0), time.Unix(1000, 99*int64(40*ms))
+		if pl.quiet(start, last.Add(want)) != nil || !errors.Is(pl.quiet(start, last.Add(want+ms)), errQuiet) {
 			t.Errorf("believed to be dead %v: left after another time than %v", gone, want)
 		}
 	}
 	var p pulse
 	if _, ok := p.silent(time.Now(), quietLeast, quietTimes); ok {
 		t.Error("silent before anything has come")
+	}
+	for range 100 { // many packets at once say nothing of the pauses to come
+		p.beat(time.Unix(1000, 0).UnixNano())
+	}
+	if _, ok := p.silent(time.Unix(1000, 0).Add(quietUnknown), quietLeast, quietTimes); ok {
+		t.Error("silent before pauses are known")
 	}
 }
 

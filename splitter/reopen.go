@@ -1,7 +1,6 @@
 package splitter
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +19,7 @@ import (
 type outage struct {
 	since  time.Time // zero for none
 	origin string    // that was lost
+	came   bool      // something came from it
 	tries  int
 }
 
@@ -36,7 +36,7 @@ func (f *feed) reopen(ctx context.Context) *pull {
 	}
 	lost := f.outage.since
 	deadline := lost.Add(f.opt.Wait)
-	if soon := time.Now().Add(min(f.opt.Wait, f.opt.Timeout)); soon.After(deadline) {
+	if soon := time.Now().Add(min(f.opt.Wait, f.opt.Timeout)); f.outage.came && soon.After(deadline) {
 		deadline = soon // it was back, if not for long: it is worth another look
 	}
 	ctx, cancel := context.WithDeadline(ctx, deadline)
@@ -54,8 +54,8 @@ func (f *feed) reopen(ctx context.Context) *pull {
 		if !pause(ctx, backoff(f.outage.tries, herd, time.Since(lost), max(f.opt.Wait/2, redialMax))) {
 			return nil
 		}
-		f.pull.lost, f.pull.hasty = f.outage.origin, f.outage.tries == 0
 		f.outage.tries++
+		f.pull.lost, f.pull.tries = f.outage.origin, f.outage.tries
 		pl, err := f.redial(ctx)
 		switch {
 		case err == nil:
@@ -72,24 +72,31 @@ func (f *feed) reopen(ctx context.Context) *pull {
 // errOther is why a source that is there cannot take up a feed.
 var errOther = errors.New("it is another stream now")
 
+// otherFor is how long a source that has another stream is not asked for this one.
+const otherFor = time.Minute
+
 // redial tries once for a pull that goes on with the feed. Sources that have another
-// stream are passed over, as long as there is one that was not asked.
+// stream are passed over; if there is nobody else, the feed is over.
 func (f *feed) redial(ctx context.Context) (*pull, error) {
-	var other error
-	f.pull.others = nil
-	pl, err := f.pull.describe(ctx)
+	p := &f.pull
+	if time.Since(p.known) > otherFor {
+		p.others = nil
+	}
+	pl, err := p.describe(ctx)
 	for err == nil && (pl.sdp.Stored() || !sdp.Same(f.sdp, pl.sdp, f.opt.Strict)) {
 		pl.close()
-		known := slices.Contains(f.pull.others, pl.link.Origin)
-		other = fmt.Errorf("%s: %w", pl.link.Origin, errOther)
-		if known {
-			return nil, other
+		err = fmt.Errorf("%s: %w", pl.link.Origin, errOther)
+		if slices.Contains(p.others, pl.link.Origin) {
+			return nil, err
 		}
-		f.pull.others = append(f.pull.others, pl.link.Origin)
-		pl, err = f.pull.describe(ctx)
+		p.others, p.known = append(p.others, pl.link.Origin), time.Now()
+		pl, err = p.describe(ctx)
+	}
+	if err != nil && ctx.Err() == nil && len(p.others) > 0 && !p.another(p.others...) {
+		return nil, fmt.Errorf("%q: %w", p.others, errOther)
 	}
 	if err != nil {
-		return nil, cmp.Or(other, err)
+		return nil, err
 	}
 	if err := f.start(ctx, pl); err != nil {
 		f.pull.avoid = pl.link.Origin

@@ -50,6 +50,33 @@ func (s *several) Others(_ string, than ...string) bool {
 	return false
 }
 
+// playing is a feed of such an upstream, that is wanted until it is stopped.
+func (s *several) playing(t *testing.T, opt Options) (f *feed, stop func()) {
+	t.Helper()
+	sp := newTestSplitter(t, opt)
+	sp.env.Upstream = s
+	f = newFeed("/cam", sp)
+	f.keep = time.Now().Add(1000 * time.Hour)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); f.run(ctx) }()
+	<-f.opened
+	return f, func() {
+		cancel()
+		<-done
+		for _, o := range s.origins {
+			o.close()
+		}
+	}
+}
+
+// sayAll has all origins describe a stream, which they play this often.
+func (s *several) sayAll(sdp string, every time.Duration) {
+	for _, o := range s.origins {
+		o.sdp, o.every = sdp, every
+	}
+}
+
 func (o *fakeOrigin) isDown() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -91,4 +118,92 @@ func TestReopen(t *testing.T) {
 	f("the next is mute", "2", hastily, func(o []*fakeOrigin) { o[1].codes["DESCRIBE"] = -1 })
 	const slow = 700 * time.Millisecond // each of OPTIONS, DESCRIBE, two SETUP and PLAY
 	f("the others are slow", "1", 2*hastily+5*slow, func(o []*fakeOrigin) { o[1].delay, o[2].delay, o[3].delay = slow, slow, slow })
+}
+
+// Two origins of a stream that comes slowly are no reason to go from one to the other.
+func TestSlowStreamStays(t *testing.T) {
+	for every, dials := range map[time.Duration]int{40 * time.Millisecond: 1, 900 * time.Millisecond: 1, 1500 * time.Millisecond: 1, 4 * time.Second: 1,
+		6 * time.Second: 2, 14 * time.Second: 3} {
+		synctest.Test(t, func(t *testing.T) {
+			up := newSeveral(2)
+			up.sayAll(head+h264, every)
+			f, stop := up.playing(t, Options{Timeout: 20 * time.Second})
+			defer stop()
+			time.Sleep(3 * time.Minute)
+			synctest.Wait()
+			if n := len(up.avoided); n != dials || !f.is("up") {
+				t.Errorf("a packet each %v: %d dials, want %d, the feed is %s", every, n, dials, stateOf(f))
+			}
+		})
+	}
+}
+
+// An origin that only pauses is gone back to, if the other one has another stream; and is
+// not left for that again.
+func TestPauseEndsNoFeed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		up := newSeveral(2)
+		up.sayAll(head+h264, 40*time.Millisecond)
+		up.origins[1].sdp = head + h261
+		f, stop := up.playing(t, Options{Timeout: 5 * time.Second})
+		defer stop()
+		time.Sleep(5 * time.Second)
+		for range 5 {
+			up.origins[0].pause(true)
+			time.Sleep(2 * time.Second)
+			up.origins[0].pause(false)
+			time.Sleep(time.Second)
+		}
+		synctest.Wait()
+		if n := len(up.avoided); n != 3 || !f.is("up") { // the first, the other one, back
+			t.Errorf("%d dials, the feed is %s", n, stateOf(f))
+		}
+	})
+}
+
+// An origin that takes a pull and sends nothing, or stops to answer, is left for another one
+// soon; and if there is none, it does not hold viewers for longer than the wait.
+func TestMuteOrigins(t *testing.T) {
+	f := func(what string, most time.Duration, harm func(o *fakeOrigin)) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			up := newSeveral(3)
+			up.sayAll(head+h264, 40*time.Millisecond)
+			harm(up.origins[1])
+			f, stop := up.playing(t, Options{Timeout: 5 * time.Second})
+			defer stop()
+			time.Sleep(4 * time.Second)
+			up.origins[0].kill(true)
+			start := time.Now()
+			for up.origins[2].count("PLAY") == 0 && time.Since(start) < time.Minute {
+				time.Sleep(10 * time.Millisecond)
+			}
+			if d := time.Since(start); d > most || !f.is("up") {
+				t.Errorf("%s: the third plays after %v, the feed is %s", what, d, stateOf(f))
+			}
+		})
+	}
+	f("it describes nothing", hastily+redialEvery, func(o *fakeOrigin) { o.codes["DESCRIBE"] = -1 })
+	f("it sets up nothing", quickly+2*redialEvery, func(o *fakeOrigin) { o.codes["SETUP"] = -1 })
+	f("it does not answer PLAY", quickly+2*redialEvery, func(o *fakeOrigin) { o.codes["PLAY"] = -1 })
+	f("it plays nothing", quickly+2*redialEvery, func(o *fakeOrigin) { o.mute = true })
+
+	for _, o := range []Options{{Timeout: 5 * time.Second}, {Wait: 5 * time.Second, Timeout: 5 * time.Second}, {Timeout: 15 * time.Second}} {
+		synctest.Test(t, func(t *testing.T) {
+			up := newSeveral(1)
+			up.sayAll(head+h264, 40*time.Millisecond)
+			f, stop := up.playing(t, o)
+			defer stop()
+			time.Sleep(4 * time.Second)
+			up.origins[0].pause(true)
+			up.origins[0].kill(false)
+			start := time.Now()
+			for !f.is("ended") && time.Since(start) < time.Hour {
+				time.Sleep(100 * time.Millisecond)
+			}
+			if d := time.Since(start); d < f.opt.Wait || d > f.opt.Wait+2*f.opt.Timeout {
+				t.Errorf("wait %v, timeout %v: let go after %v", f.opt.Wait, f.opt.Timeout, d)
+			}
+		})
+	}
 }

@@ -68,8 +68,11 @@ func (c *mediaClock) reportedOff(t *track) time.Duration {
 	t.srNew = false
 	said, is := t.srTime.Add(c.shift), t.media(t.num.Out(t.srRTP))
 	off := said.Sub(is)
-	if c.shifted == c.lives && off.Abs() < plausible {
+	switch {
+	case c.shifted == c.lives && off.Abs() < plausible:
 		return off
+	case c.shifted == c.lives && t != c.leader(): // it is this track that is strange
+		return 0
 	}
 	c.shift, c.shifted = is.Sub(t.srTime), c.lives
 	return 0

@@ -24,8 +24,9 @@ type peerLink struct {
 func (u *Upstream) joins(to ID, c net.Conn) *peerLink {
 	l := &peerLink{TCPConn: c.(*net.TCPConn), u: u, to: to, leave: make(chan struct{})}
 	u.mu.Lock()
-	defer u.mu.Unlock()
 	u.links[l] = true
+	u.mu.Unlock()
+	u.handOver() // the edge may have begun to drain while it was dialed
 	return l
 }
 

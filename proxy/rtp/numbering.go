@@ -34,6 +34,10 @@ func (n *Numbering) Begin(inSeq uint16, inTS, ts uint32) {
 // the n before its own.
 func (n *Numbering) Insert(packets uint16) { n.seqOff += packets }
 
+// Late tells that time stamps may have gone round since the last packet: what comes next has
+// the outgoing one ts.
+func (n *Numbering) Late(ts uint32) { n.lastTS = ts }
+
 // Started reports whether there was a Begin.
 func (n *Numbering) Started() bool { return n.started }
 
