@@ -92,31 +92,41 @@ func (l *leg) turn(ctx, life context.Context) *move {
 	if w.why == nil && l.sentAway() && !now.Before(w.next) {
 		w.why = errDrains
 	}
-	if w.found != nil || w.why == nil && !l.silent(now) {
-		return nil
+	switch {
+	case w.found != nil || w.why == nil && !l.silent(now):
+	case now.Before(w.next):
+		l.stay(w.next)
+	case l.fixed() != "":
+		l.stay(now.Add(seekRarely))
+	default:
+		l.sendScout(ctx, life)
 	}
-	if w.why == nil {
-		w.why = errQuiet
-		if w.since.IsZero() {
-			w.why = errMute
-		}
+	return nil
+}
+
+// stay has the leg be where it is until then at least.
+func (l *leg) stay(until time.Time) {
+	l.patient.Store(until.UnixNano())
+	l.resign(nil)
+}
+
+// sendScout has somebody look for another origin.
+func (l *leg) sendScout(ctx, life context.Context) {
+	w, m := &l.wish, l.newMove()
+	switch {
+	case w.why != nil:
+		m.cause = w.why
+	case w.since.IsZero():
+		m.cause = errMute
+	default:
+		m.cause = errQuiet
 	}
-	if now.Before(w.next) || l.fixed() != "" {
-		again := w.next
-		if !now.Before(again) {
-			again = now.Add(seekRarely)
-		}
-		l.patient.Store(again.UnixNano())
-		l.resign(nil)
-		return nil
-	}
-	w.found = make(chan *move, 1)
-	m := l.newMove()
-	if m.cause = w.why; errors.Is(m.cause, errQuiet) {
+	w.why = m.cause
+	if errors.Is(m.cause, errQuiet) {
 		m.rest = w.rest(l.heard.Load())
 	}
+	w.found = make(chan *move, 1)
 	l.conn.work.Go(func() { l.scout(ctx, life, m, w.found) })
-	return nil
 }
 
 // fixed is why the sessions cannot leave, "" if they can.

@@ -31,53 +31,69 @@ func (l *leg) late() {
 	l.fail(&proxy.Refusal{Reason: proxy.OriginSlow, RetryAfter: retryAfter, Err: errors.New("no answer")})
 }
 
+// An ending is what a leg that is over leaves behind.
+type ending struct {
+	sessions, answers int
+	stays             string      // why the sessions do not move
+	pending           []*exchange // what was on its way, of that
+	failed            []*exchange // what fails with it
+	settled           []*exchange // what is so already
+	from              *leg        // whose sessions were coming, nil if none were
+	back              []*exchange // what that one is to ask again
+}
+
 // fail ends the leg; only the first cause counts. Its sessions move to another
 // origin; if they cannot, whoever waits is told, and the viewer is let go, so that
 // he knows.
 func (l *leg) fail(err error) {
-	l.mu.Lock()
-	if l.err != nil {
-		l.mu.Unlock()
+	e, first := l.finish(err)
+	if !first {
 		return
 	}
+	l.nc.Close()
+	if e.from != nil {
+		e.from.parkAgain(e.back)
+	}
+	if err != errClosed && len(e.pending)+e.sessions > 0 { // else it has only closed what was idle
+		l.log.Debug("origin's connection ends", zap.Int("answers", e.answers), zap.Error(err))
+		l.blame(err, e.pending)
+	}
+	for _, ex := range e.settled {
+		l.give(ex, outcome{res: &wire.Response{Code: 200, Phrase: "OK"}})
+	}
+	for _, ex := range e.failed {
+		l.give(ex, outcome{err: l.err})
+	}
+	if e.stays != "" {
+		l.strand(&stay{reason: e.stays})
+	} else if e.sessions > 0 && !l.departs() {
+		l.endSessions("the origin's connection has ended")
+	}
+}
+
+// finish notes that the leg is over, unless it was.
+func (l *leg) finish(err error) (e ending, first bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return e, false
+	}
 	l.err = cause(err)
-	waiting, sessions, answers := l.pending, len(l.sessions), l.answers
+	e = ending{sessions: len(l.sessions), answers: l.answers, pending: l.pending, failed: l.pending}
 	l.pending = nil
-	stays, settled := "", []*exchange(nil)
-	if err != errClosed && sessions > 0 {
-		stays = l.stays()
-		l.moving = stays == ""
+	if err != errClosed && e.sessions > 0 {
+		e.stays = l.stays()
+		l.moving = e.stays == ""
 	}
-	blamed := waiting
-	from, back := l.from, []*exchange(nil)
-	if l.moving || from != nil {
-		waiting, settled = l.keep(waiting)
+	if e.from = l.from; l.moving || e.from != nil {
+		e.failed, e.settled = l.keep(e.failed)
 	}
-	if from != nil {
-		l.parked, back = nil, l.parked
+	if e.from != nil {
+		l.parked, e.back = nil, l.parked
 	}
 	l.patience.Stop()
 	l.idle.Stop()
-	l.mu.Unlock()
-	l.nc.Close()
-	if from != nil {
-		from.parkAgain(back)
-	}
-	if err != errClosed && len(blamed)+sessions > 0 { // else it has only closed what was idle
-		l.log.Debug("origin's connection ends", zap.Int("answers", answers), zap.Error(err))
-		l.blame(err, blamed)
-	}
-	for _, ex := range settled {
-		l.give(ex, outcome{res: &wire.Response{Code: 200, Phrase: "OK"}})
-	}
-	for _, ex := range waiting {
-		l.give(ex, outcome{err: l.err})
-	}
-	if stays != "" {
-		l.strand(&stay{reason: stays})
-	} else if sessions > 0 && !l.departs() {
-		l.endSessions("the origin's connection has ended")
-	}
+	return e, true
 }
 
 // blame tells the upstream of a leg that has failed. Where a viewer's request was

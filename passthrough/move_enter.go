@@ -86,6 +86,7 @@ func (m *move) settle(ctx context.Context) error {
 		case err != nil && m.next.over():
 			ex.dropSetup()
 			m.old.parkAgain([]*exchange{ex})
+			return &stay{stayRefused, err}
 		case err != nil:
 			ex.conn.refuse(ex, proxy.Refused(err))
 		}
