@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -246,17 +247,32 @@ func (r *resumedBody) resume(cause error) error {
 		r.mark, r.tries = r.next, 0
 	}
 	errs := []error{fmt.Errorf("origin %s: %w", r.from.name, cause)}
+	var slow []*origin
+	try := func(o *origin, most time.Duration) (gone bool) {
+		err := r.reopen(o, most)
+		if err == nil {
+			r.b.log.Debug("body resumed", zap.String("origin", r.from.name), zap.Int64("at", r.next), zap.NamedError("cause", cause))
+			r.b.resumed.Add(1)
+			return true
+		}
+		if errors.Is(err, errSilent) {
+			slow = append(slow, o)
+		}
+		errs = append(errs, fmt.Errorf("origin %s: %w", o.name, err))
+		return false
+	}
 	for _, o := range append(r.others(), r.from) {
 		if r.tries++; r.tries > resumeTries || ctx.Err() != nil {
 			break
 		}
-		err := r.reopen(o)
-		if err == nil {
-			r.b.log.Debug("body resumed", zap.String("origin", r.from.name), zap.Int64("at", r.next), zap.NamedError("cause", cause))
-			r.b.resumed.Add(1)
+		if try(o, o.answers.late(patience)) {
 			return nil
 		}
-		errs = append(errs, fmt.Errorf("origin %s: %w", o.name, err))
+	}
+	for _, o := range slices.Clone(slow) { // who was only slow is better than nobody
+		if ctx.Err() == nil && try(o, patience) {
+			return nil
+		}
 	}
 	return brokenOff(ctx, r, errs)
 }
@@ -270,9 +286,9 @@ func brokenOff(ctx context.Context, r *resumedBody, errs []error) error {
 
 var errOther = errors.New("does not have the rest of the same file")
 
-// reopen asks an origin for the rest.
-func (r *resumedBody) reopen(o *origin) error {
-	res, err := r.b.ask(o, r.b.outgoing(r.pin.request(r.req, r.next), o), wait{most: patience})
+// reopen asks an origin for the rest, and waits that long for its answer.
+func (r *resumedBody) reopen(o *origin, most time.Duration) error {
+	res, err := r.b.ask(o, r.b.outgoing(r.pin.request(r.req, r.next), o), wait{most: most})
 	if err != nil {
 		return err
 	}
