@@ -41,7 +41,7 @@ func (b *Balancer) failed(o *origin, err error) {
 	}
 	ejected := false
 	text := b.observe(o, err, func(now time.Time) {
-		ejected = o.health.failed(now, o.sessions, b.mayEject(o, now))
+		ejected = o.health.failed(now, o.sessions-int(o.awaited.Load()), b.mayEject(o, now))
 		if ejected {
 			o.ejects++
 		}

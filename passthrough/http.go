@@ -57,18 +57,24 @@ func (b *Balancer) RoundTrip(req *http.Request) (*http.Response, error) {
 
 func (b *Balancer) search(req *http.Request, body *heldBody) (*http.Response, error) {
 	q := query{web: true, path: req.URL.Path, stick: streamKey(req.URL.Path), origin: req.URL.Host}
+	t := &trip{b: b, req: req, body: body}
+	if body.empty() { // else nothing can be asked twice for sure
+		t.pool = b.alternatives(q, req)
+		t.stream = b.streamOf(t.pool, q, req)
+	}
+	if t.stream != nil {
+		q.prefer = b.memory.holder(t.stream.stick, time.Now())
+	}
 	origins, err := b.candidates(q)
 	if err != nil {
 		return nil, err
 	}
-	t := &trip{b: b, req: req, body: body, pool: b.alternatives(q, req)}
-	t.stream = b.streamOf(t.pool, q, req)
-	for left := t.preferred(origins); len(left) > 0; {
+	for left := origins; len(left) > 0; {
 		o, res, err := t.hedged(left[0], left[1:])
 		left = t.unasked(left[1:], len(left))
 		last := len(left) == 0 || req.Context().Err() != nil
 		switch {
-		case err == nil && (last || !worthAnother(req, res)):
+		case err == nil && (last || !worthAnother(req, res) || !body.empty() && req.GetBody == nil):
 			o, res = t.better(o, res, origins)
 			return t.answered(o, res, b.others(q, o)), nil
 		case err == nil:
@@ -94,8 +100,9 @@ func (b *Balancer) others(q query, o *origin) func() []*origin {
 
 // A wait is how long an origin may take until its answer's header.
 type wait struct {
-	most time.Duration // 0 for as long as the request's context has
-	may  func() bool   // asked when it is over: may it end? nil for yes
+	most time.Duration             // 0 for as long as the request's context has
+	may  func() (end, blamed bool) // asked when it is over; nil: it ends, and is the origin's fault
+	mild bool                      // it is nobody's fault
 }
 
 // ask sends one request to one origin. The answer's body holds a place at the
@@ -106,12 +113,18 @@ func (b *Balancer) ask(o *origin, out *http.Request, w wait) (*http.Response, er
 	e := &call{cancel: cancel, leave: o.enter()}
 	if w.most > 0 {
 		defer time.AfterFunc(w.most, func() {
-			if w.may == nil || w.may() {
+			end, blamed := true, !w.mild
+			if w.may != nil {
+				end, blamed = w.may()
+			}
+			if e.mild.Store(!blamed); end {
 				e.silence()
 			}
 		}).Stop()
 	}
+	o.awaited.Add(1)
 	res, err := o.http.RoundTrip(out.WithContext(ctx))
+	o.awaited.Add(-1)
 	if err != nil {
 		e.end()
 		return nil, b.blame(viewer, o, e.reason(err))
@@ -126,7 +139,7 @@ func (b *Balancer) ask(o *origin, out *http.Request, w wait) (*http.Response, er
 func (b *Balancer) blame(viewer context.Context, o *origin, err error) error {
 	var dial *dialError
 	var refused *proxy.Refusal
-	if viewer.Err() == nil && !errors.As(err, &dial) && !errors.As(err, &refused) {
+	if viewer.Err() == nil && !errors.As(err, &dial) && !errors.As(err, &refused) && !errors.Is(err, errLate) {
 		b.failed(o, err)
 	}
 	return err

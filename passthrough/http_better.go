@@ -2,6 +2,7 @@ package passthrough
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -66,8 +67,8 @@ func (t *trip) newest(o *origin, res *http.Response, origins []*origin) (*origin
 func (t *trip) pass(o *origin, res *http.Response, p scan, now time.Time) {
 	s, m := t.stream, t.b.memory
 	m.passed(s.playlist, p, o.name, now)
-	if body, ok := res.Body.(*scannedBody); ok {
-		m.keep(s, last{s.stick, o.name, p, body.text})
+	if body, ok := res.Body.(*scannedBody); ok && !strings.Contains(strings.ToLower(res.Header.Get("Cache-Control")), "no-store") {
+		m.keep(s, last{s.stick, o.name, p, body.text, now})
 	}
 }
 

@@ -38,14 +38,21 @@ func (h *heldBody) next(again func() (io.ReadCloser, error)) (io.ReadCloser, err
 	switch {
 	case h.empty():
 		return nil, nil // tells the transport that it may repeat by itself
-	case h.fresh() || again == nil:
+	case h.fresh():
+		h.mu.Lock()
+		h.closed = false // by a transport that has not begun to send it
+		h.mu.Unlock()
 		return h, nil
+	case again == nil:
+		return nil, errSpent
 	}
 	h.mu.Lock()
 	h.copied = true
 	h.mu.Unlock()
 	return again()
 }
+
+var errSpent = errors.New("the request's body has been sent already")
 
 // Read implements io.Reader.
 func (h *heldBody) Read(p []byte) (int, error) {
@@ -76,7 +83,11 @@ func (h *heldBody) release(answered bool) {
 	h.kept = true
 }
 
-var errSilent = errors.New("silent for too long")
+// Why a call was broken off by us: it counts against the origin, or another was only faster.
+var (
+	errSilent = errors.New("silent for too long")
+	errLate   = errors.New("later than another")
+)
 
 // A call is one request at one origin, until its answer's body has ended.
 type call struct {
@@ -84,6 +95,7 @@ type call struct {
 	leave  func()
 	once   sync.Once
 	silent atomic.Bool
+	mild   atomic.Bool // that is not held against the origin
 }
 
 // end gives the place at the origin back.
@@ -102,7 +114,10 @@ func (e *call) silence() {
 
 // reason is why a read or a wait has ended.
 func (e *call) reason(err error) error {
-	if e.silent.Load() {
+	switch {
+	case e.silent.Load() && e.mild.Load():
+		return errLate
+	case e.silent.Load():
 		return errSilent
 	}
 	return err

@@ -44,6 +44,8 @@ type hedge struct {
 	late   *origin
 	others []*origin
 	most   time.Duration // how long another may be silent while there is one more
+	fair   time.Duration // for how long the late one may be silent at least without blame
+	began  time.Time
 
 	mu      sync.Mutex
 	settled bool
@@ -60,6 +62,8 @@ type hedge struct {
 	errs          []error
 	o             *origin // who has won, and with what
 	res           *http.Response
+	spareOf       *origin // who has said that he has no answer, and how
+	spare         *http.Response
 }
 
 // hedged asks an origin, and others while it is late.
@@ -89,7 +93,10 @@ func (t *trip) hedge(o *origin, others []*origin) *hedge {
 	case s.blocks: // held back until there is something new, for about a target duration
 		late, most = max(late, s.mark.target*3/2), max(most, 3*s.mark.target)
 	}
-	h := &hedge{t: t, late: o, others: others, most: most}
+	h := &hedge{t: t, late: o, others: others, most: most, fair: late, began: time.Now()}
+	if s != nil && s.blocks {
+		h.fair = most
+	}
 	t.wait = wait{most: late, may: h.run}
 	return h
 }
@@ -108,10 +115,11 @@ func (h *hedge) begin() bool {
 }
 
 // run is called when the origin is late, on a goroutine of its own. It reports
-// whether another has answered, so that the late one is broken off.
-func (h *hedge) run() bool {
+// whether another has answered, so that the late one is broken off, and whether that is its
+// own fault: not if the other has taken its time, too.
+func (h *hedge) run() (end, blamed bool) {
 	if !h.begin() {
-		return false
+		return false, false
 	}
 	defer close(h.done)
 	others := h.t.b.usable(h.others)
@@ -119,23 +127,33 @@ func (h *hedge) run() bool {
 		others = h.others[:1]
 	}
 	for i, o := range others {
-		w := wait{most: h.most}
-		if i == len(others)-1 {
-			w.most = 0 // there is nobody else
+		w := wait{mild: true}
+		if i < len(others)-1 { // else there is nobody else
+			w.most = max(h.most, o.answers.late(time.Hour))
 		}
 		if !h.pay() {
-			return false
+			break
 		}
+		began := time.Now()
 		if res := h.ask(o, w); res != nil {
-			if h.won.Swap(true) {
-				res.Body.Close() //nolint:errcheck // nobody reads it
-				return false
-			}
-			h.o, h.res = o, res
-			return true
+			return h.wins(o, res), time.Since(h.began) >= max(h.fair, lateTimes*time.Since(began))
 		}
 	}
-	return false
+	if h.spare == nil {
+		return false, false
+	}
+	sleepUntil(h.waiting, time.Now().Add(h.most)) // what the late one says may be better
+	return h.wins(h.spareOf, h.spare), false
+}
+
+// wins gives the request an answer, unless the late one was first.
+func (h *hedge) wins(o *origin, res *http.Response) bool {
+	if h.won.Swap(true) {
+		res.Body.Close() //nolint:errcheck // nobody reads it
+		return false
+	}
+	h.o, h.res = o, res
+	return true
 }
 
 // pay waits until another origin may be asked; false if the late one has answered.
@@ -150,8 +168,7 @@ func (h *hedge) pay() bool {
 	return false
 }
 
-// ask returns o's answer, nil if it is not good. If o has not what is asked for the
-// late one, which may have it, is given some more time.
+// ask returns o's answer, nil if it is not good: an error is kept for want of a better one.
 func (h *hedge) ask(o *origin, w wait) *http.Response {
 	out := h.t.b.outgoing(h.t.req, o).WithContext(h.ctx)
 	out.Body = nil
@@ -161,15 +178,17 @@ func (h *hedge) ask(o *origin, w wait) *http.Response {
 	switch {
 	case err != nil:
 		h.errs = append(h.errs, err)
-		return nil
 	case worthAnother(out, res):
 		h.unwell = append(h.unwell, o)
 		res.Body.Close() //nolint:errcheck // nobody reads it
-		return nil
-	case h.t.b.missed(res):
-		sleepUntil(h.waiting, time.Now().Add(leastLate))
+	case res.StatusCode < http.StatusBadRequest:
+		return res
+	case h.spare != nil:
+		res.Body.Close() //nolint:errcheck // nobody reads it
+	default:
+		h.spare, h.spareOf = res, o
 	}
-	return res
+	return nil
 }
 
 // settle returns who has answered, now that the late one has, or has failed, or
@@ -189,6 +208,9 @@ func (h *hedge) settle(res *http.Response, err error) (*origin, *http.Response, 
 	h.hurry()
 	<-h.done
 	t.asked, t.unwell, t.errs = append(t.asked, h.asked...), append(t.unwell, h.unwell...), append(t.errs, h.errs...)
+	if h.spare != nil && h.res != h.spare {
+		h.spare.Body.Close() //nolint:errcheck // nobody reads it
+	}
 	if h.res == nil {
 		h.cancel()
 		return h.late, res, err

@@ -218,8 +218,9 @@ func TestHedge(t *testing.T) {
 			closeIdle(b)
 		})
 	}
-	f("/7.ts", "one", 3*s/2, "404 Not Found", 0, 200, 3*s/2)                 // who is late may have it
-	f("/7.ts", "one", 9*s, "404 Not Found", 0, 404, 2*s)                     // but that is not waited for so long
+	f("/7.ts", "one", 3*s/2, "404 Not Found", 0, 200, 3*s/2) // who is late may have it
+	f("/7.ts", "one", 3*s, "404 Not Found", 0, 200, 3*s)
+	f("/7.ts", "one", 9*s, "404 Not Found", 0, 404, 4*s)                     // but that is not waited for so long
 	f("/7.ts", hangUp, 3*s/2, "404 Not Found", 0, 404, 3*s/2)                // nor for who is gone
 	f("/7.ts", hangUp, 2*s, "two", 3*s, 200, 4*s)                            // the other has been asked already
 	f("/7.ts", "500 Bad", 2*s, "two", 3*s, 200, 4*s)                         //

@@ -2,6 +2,7 @@ package passthrough
 
 import (
 	"bytes"
+	"io"
 	"net/http"
 	"path"
 	"slices"
@@ -29,30 +30,31 @@ type last struct {
 	origin string // who gave it
 	scan   scan
 	text   []byte
+	at     time.Time // when
 }
 
 // keep remembers a playlist that is passed on, for when its origin is gone and the
 // others are not as far. What was made for one request is of no use.
 func (m *streamMemory) keep(s *stream, l last) {
-	if s.special || l.scan.ended || len(l.text) > maxLastText {
+	if s.special || s.text == 0 || l.scan.ended || len(l.text) > maxLastText {
 		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if at, _ := m.marks.Peek(s.playlist); at.position == l.scan.position { // it was not overtaken
-		m.lasts.Add(s.playlist, l)
+		m.lasts.Add(s.text, l)
 	}
 }
 
 // last returns the playlist that viewers have seen instead of one that is a little
 // behind it.
 func (m *streamMemory) last(s *stream, behind scan) (l last, ok bool) {
-	if s.special {
+	if s.special || s.text == 0 {
 		return last{}, false
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	l, ok = m.lasts.Get(s.playlist)
+	l, ok = m.lasts.Get(s.text)
 	return l, ok && !l.scan.before(s.mark.position) && behind.next+fewBehind >= l.scan.next
 }
 
@@ -61,12 +63,28 @@ func (m *streamMemory) last(s *stream, behind scan) (l last, ok bool) {
 func (m *streamMemory) listed(stick uint64, name string, o *origin) (target time.Duration, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, l := range m.lasts.Values() {
-		if l.stick == stick && l.origin != o.name && bytes.Contains(l.text, []byte(name)) {
+	for _, id := range m.lasts.Keys() {
+		l, _ := m.lasts.Peek(id)
+		if l.stick == stick && l.origin != o.name && time.Since(l.at) < 3*l.scan.target+leastGrace && l.lists(name) {
 			return l.scan.target, true
 		}
 	}
 	return 0, false
+}
+
+// lists reports whether it has a segment or part of that name, in whatever folder.
+func (l *last) lists(name string) bool {
+	for rest := l.text; ; {
+		i := bytes.Index(rest, []byte(name))
+		if i < 0 {
+			return false
+		}
+		before, after := i == 0 || bytes.IndexByte([]byte("/\"\n\r"), rest[i-1]) >= 0, rest[i+len(name):]
+		if before && (len(after) == 0 || bytes.IndexByte([]byte("?\"\r\n"), after[0]) >= 0) {
+			return true
+		}
+		rest = after
+	}
 }
 
 // again answers with the playlist that viewers have seen already, instead of one
@@ -84,6 +102,18 @@ func (t *trip) again(res *http.Response, best scan) bool {
 	return true
 }
 
+// detach reads an answer's body to its end, so that it holds no place at its origin, unless
+// it is long.
+func detach(res *http.Response) {
+	text, err := io.ReadAll(io.LimitReader(res.Body, maxLastText))
+	if err != nil || len(text) == maxLastText {
+		res.Body = partRead{io.MultiReader(bytes.NewReader(text), res.Body), res.Body}
+		return
+	}
+	res.Body.Close() //nolint:errcheck // it has been read
+	res.Body = io.NopCloser(bytes.NewReader(text))
+}
+
 // later asks o again for a segment that viewers know of by a playlist of an origin
 // that was ahead of it, and is gone: it will have it soon.
 func (t *trip) later(o *origin, res *http.Response) *http.Response {
@@ -93,6 +123,7 @@ func (t *trip) later(o *origin, res *http.Response) *http.Response {
 	if !ok || slices.Contains([]string{"/", "."}, name) || strings.HasSuffix(name, ".m3u8") {
 		return res
 	}
+	detach(res)
 	for i := range laterTimes {
 		if !sleepUntil(t.req.Context(), time.Now().Add(target/laterShare)) {
 			break

@@ -60,8 +60,7 @@ type streamMemory struct {
 	lasts   *simplelru.LRU[uint64, last] // fewer
 	holders *simplelru.LRU[uint64, holder]
 	folders *simplelru.LRU[uint64, time.Time] // when something in it was last had
-	budgets map[*pool]*budget
-	told    time.Time // when the log was last told of a playlist that went back
+	told    time.Time                         // when the log was last told of a playlist that went back
 }
 
 // A holder is the name of the origin that a stream's requests go to for a while.
@@ -71,7 +70,7 @@ type holder struct {
 }
 
 func newStreamMemory(reg prometheus.Registerer) *streamMemory {
-	m := &streamMemory{seed: maphash.MakeSeed(), budgets: map[*pool]*budget{}}
+	m := &streamMemory{seed: maphash.MakeSeed()}
 	counter := func(n *atomic.Uint64, name, help string) {
 		reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "weir_passthrough_" + name + "_total", Help: help},
 			func() float64 { return float64(n.Load()) }))

@@ -32,11 +32,10 @@ func (u *budget) refill(now time.Time) {
 }
 
 // of returns a pool's budget, which is full at first; mu is held.
-func (m *streamMemory) of(p *pool, now time.Time) *budget {
-	u := m.budgets[p]
-	if u == nil {
-		u = &budget{left: missBurst}
-		m.budgets[p] = u
+func (*streamMemory) of(p *pool, now time.Time) *budget {
+	u := &p.budget
+	if u.at.IsZero() {
+		u.left, u.at = missBurst, now
 	}
 	u.refill(now)
 	return u

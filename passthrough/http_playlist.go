@@ -40,7 +40,14 @@ func (t *trip) read(o *origin, out *http.Request, res *http.Response, watched bo
 	if t.stream == nil || !t.stream.scanned || !canCompare(res) {
 		return nil
 	}
-	err := readPlaylist(res, watched)
+	quiet := time.Duration(0)
+	switch {
+	case watched && t.stream.blocks: // it may have said hello already, and be held back
+		quiet = patience
+	case watched:
+		quiet = min(max(leastQuiet, quietTimes*time.Duration(o.pauses.ns.Load())), patience)
+	}
+	err := readPlaylist(res, quiet)
 	if err != nil {
 		res.Body.Close() //nolint:errcheck // it is broken
 		return t.b.blame(out.Context(), o, err)
@@ -59,22 +66,26 @@ func canCompare(res *http.Response) bool {
 
 // readPlaylist makes the body of an answer one that has been read, if it is a
 // media playlist of no more than mostScanned bytes; else it leaves it as it was.
-// If it is watched, silence is an error.
-func readPlaylist(res *http.Response, watched bool) error {
+// Silence for as long as quiet is an error, if that is not 0.
+func readPlaylist(res *http.Response, quiet time.Duration) error {
 	src, ok := res.Body.(*answerBody)
 	if !ok {
 		return nil
 	}
 	inner := src.ReadCloser
-	quiet := &watchedReader{Reader: inner}
-	if watched {
-		quiet.call = src.call
+	watch := &watchedReader{Reader: inner, most: quiet}
+	if quiet > 0 {
+		watch.call = src.call
 	}
-	r := bufio.NewReaderSize(quiet, 16)
-	head, _ := r.Peek(playlistHead) // an error comes again
+	r := bufio.NewReaderSize(watch, 16)
+	head, err := r.Peek(playlistHead)
+	if err != nil && err != io.EOF {
+		src.end()
+		return src.reason(err)
+	}
 	src.ReadCloser = partRead{r, inner}
 	if !isPlaylistHead(head) {
-		quiet.call = nil
+		watch.call = nil
 		return nil
 	}
 	text, err := io.ReadAll(io.LimitReader(src, mostScanned+1))
@@ -83,7 +94,7 @@ func readPlaylist(res *http.Response, watched bool) error {
 	}
 	s, ok := scanPlaylist(text)
 	if len(text) > mostScanned || !ok {
-		quiet.call = nil
+		watch.call = nil
 		src.ReadCloser = partRead{io.MultiReader(bytes.NewReader(text), r), inner}
 		return nil
 	}
@@ -98,15 +109,16 @@ type partRead struct {
 	io.Closer
 }
 
-// A watchedReader breaks its call off when a read takes longer than patience.
+// A watchedReader breaks its call off when a read takes too long.
 type watchedReader struct {
 	io.Reader
 	call *call // nil: nobody watches
+	most time.Duration
 }
 
 func (w *watchedReader) Read(p []byte) (int, error) {
 	if w.call != nil {
-		defer time.AfterFunc(patience, w.call.silence).Stop()
+		defer time.AfterFunc(w.most, w.call.silence).Stop()
 	}
 	return w.Reader.Read(p)
 }

@@ -13,6 +13,7 @@ type stream struct {
 	path     string
 	stick    uint64 // what its folder is known by
 	playlist uint64 // what it is itself known by; not if it is no playlist
+	text     uint64 // what its text is known by, which may be this viewer's only; 0: it is not kept
 	mark     mark   // when the request came: more its viewer cannot have seen
 	blocks   bool   // the answer may be held back until there is something new
 	special  bool   // it asks for more than the playlist as it is
@@ -47,6 +48,10 @@ func (b *Balancer) streamOf(p *pool, q query, req *http.Request) *stream {
 			name.host = req.Host
 		}
 		s.playlist = b.memory.id(name)
+		if req.Header.Get("Authorization") == "" && req.Header.Get("Cookie") == "" {
+			name.query = withoutParams(req.URL.RawQuery, func(name string) bool { return strings.HasPrefix(name, blockingPrefix) })
+			s.text = b.memory.id(name)
+		}
 		s.mark = b.memory.mark(s.playlist)
 		s.special = strings.Contains(req.URL.RawQuery, blockingPrefix)
 		s.blocks = strings.Contains(req.URL.RawQuery, blockingPrefix+"msn=")
@@ -73,19 +78,6 @@ func (b *Balancer) usable(origins []*origin) (usable []*origin) {
 		}
 	}
 	return usable
-}
-
-// preferred puts the origin first that was ahead of the others a while ago, if it
-// can be used: the playlist and what it lists come from the same one.
-func (t *trip) preferred(origins []*origin) []*origin {
-	if t.stream == nil {
-		return origins
-	}
-	name := t.b.memory.holder(t.stream.stick, time.Now())
-	if name == "" {
-		return origins
-	}
-	return firstOf(origins, t.b.usable(origins), name)
 }
 
 // firstOf returns origins with the one of that name first, if it is one of the

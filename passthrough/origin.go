@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -33,7 +34,8 @@ type state struct {
 	promised int       // sessions that have chosen this origin and have not entered
 	chosen   time.Time // when it was last chosen
 
-	answers, pauses usual // over HTTP: until an answer's header, and in a body
+	answers, pauses usual        // over HTTP: until an answer's header, and in a body
+	awaited         atomic.Int64 // requests over HTTP without an answer yet: none of them goes on
 
 	dials, failures            uint64
 	lastDial                   time.Time

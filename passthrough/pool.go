@@ -19,6 +19,7 @@ type pool struct {
 	sites   []*site
 	origins []*origin
 	turns   turns
+	budget  budget // the streamMemory's lock guards it
 }
 
 // A query says what an origin is wanted for.
@@ -28,6 +29,7 @@ type query struct {
 	stick  string   // requests with the same one go to the same origin; "" for any
 	origin string   // only this one, by name or host:port; "" for any
 	avoid  []string // names that are not to be tried, unless origin is one
+	prefer string   // who goes first if he is usable, by name
 	look   bool     // nobody is about to go there
 }
 
@@ -56,6 +58,7 @@ func (b *Balancer) candidates(q query) ([]*origin, error) {
 	f.guess()
 	b.sort(p, q, f.usable)
 	slices.SortStableFunc(f.usable, b.lastLast)
+	f.first(q.prefer)
 	all := make([]*origin, 0, len(p.origins))
 	for _, c := range f.usable {
 		all = append(all, c.origin)
@@ -77,12 +80,20 @@ func (b *Balancer) sort(p *pool, q query, cs []choice) {
 		rendezvous(cs, q.stick)
 	case b.opts.Balance == "hash":
 		rendezvous(cs, q.path)
-	case b.opts.Balance == "roundrobin":
+	case b.opts.Balance == "roundrobin" && !q.look: // looking costs nobody a turn
 		p.turns.sort(cs)
 	case b.opts.Balance == "leastconn":
 		leastBusy(cs)
 	default:
 		powerOfTwo(cs)
+	}
+}
+
+// first puts the usable origin of that name before the others.
+func (f *find) first(name string) {
+	if i := slices.IndexFunc(f.usable, func(c choice) bool { return c.name == name }); i > 0 {
+		c := f.usable[i]
+		f.usable = slices.Insert(slices.Delete(f.usable, i, i+1), 0, c)
 	}
 }
 

@@ -1,18 +1,11 @@
 package passthrough
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
-
-	"go.uber.org/zap"
 )
 
 const (
@@ -127,12 +120,11 @@ func (p pin) request(req *http.Request, next int64) *http.Request {
 	} else {
 		out.Header.Set("If-Range", p.modified)
 	}
-	out.Body, out.ContentLength = nil, 0
+	out.Body, out.ContentLength, out.TransferEncoding = nil, 0, nil
 	return out
 }
 
 // resumable lets the body of an answer go on elsewhere if it can.
-// Silence is trouble only where others, when it is asked, has somebody to go to.
 func resumable(b *Balancer, req *http.Request, o *origin, res *http.Response, others func() []*origin) {
 	if !b.opts.Failover.Has("http") {
 		return
@@ -142,175 +134,7 @@ func resumable(b *Balancer, req *http.Request, o *origin, res *http.Response, ot
 	if !ok || !open { // a playlist has been read already
 		return
 	}
-	r := &resumedBody{b: b, req: req, others: others, pin: p, next: p.first, mark: p.first, watched: len(others()) > 0}
+	r := &resumedBody{b: b, req: req, others: others, pin: p, next: p.first, mark: p.first}
 	_ = r.attach(o, src) // it cannot be closed yet
 	res.Body = r
-}
-
-// A resumedBody is read as one body and may come from several origins. Close may
-// be called while Read waits.
-type resumedBody struct {
-	b       *Balancer
-	req     *http.Request
-	others  func() []*origin
-	pin     pin
-	watched bool // silence is not waited out
-
-	next  int64 // offset of the byte to come
-	mark  int64 // where the tries began
-	tries int
-	err   error
-	from  *origin
-	watch *time.Timer   // nil unless watched
-	gap   time.Duration // the longest silence that was none too long
-	usual time.Duration // and in other files of this origin
-	moves int           // because of silence
-
-	mu     sync.Mutex
-	src    *answerBody
-	closed bool
-}
-
-// attach goes on with the body of an origin.
-func (r *resumedBody) attach(o *origin, src *answerBody) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
-		src.Close() //nolint:errcheck // nobody reads it
-		return http.ErrBodyReadAfterClose
-	}
-	r.from, r.src, r.usual = o, src, time.Duration(o.pauses.ns.Load())
-	if r.watched {
-		r.watch = time.AfterFunc(patience, src.silence)
-		r.watch.Stop()
-	}
-	return nil
-}
-
-// Read implements io.Reader. It never ends well before the last byte.
-func (r *resumedBody) Read(p []byte) (int, error) {
-	for r.err == nil {
-		n, err := r.read(p)
-		r.next += int64(n)
-		switch {
-		case r.next > r.pin.last:
-			r.err = io.EOF
-			r.from.pauses.note(r.gap)
-			return n, r.err
-		case n > 0 || len(p) == 0:
-			return n, nil // an error comes again
-		case err != nil:
-			r.err = r.resume(err)
-		}
-	}
-	return 0, r.err
-}
-
-func (r *resumedBody) read(p []byte) (int, error) {
-	if r.watch == nil {
-		return r.src.Read(p)
-	}
-	began := time.Now()
-	r.watch.Reset(r.quiet())
-	n, err := r.src.Read(p)
-	r.watch.Stop()
-	if err == nil {
-		r.gap = max(r.gap, time.Since(began))
-	}
-	return n, err
-}
-
-// quiet is how long the origin may be silent.
-func (r *resumedBody) quiet() time.Duration {
-	return min(max(leastQuiet<<min(r.moves, 4), quietTimes*max(r.gap, r.usual)), patience)
-}
-
-// resume finds somebody to go on after the body broke off. The origin it came
-// from is asked last: it may be back already.
-func (r *resumedBody) resume(cause error) error {
-	ctx := r.req.Context()
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if r.over() {
-		return http.ErrBodyReadAfterClose
-	}
-	if cause == io.EOF { // an end without having come to the end
-		cause = io.ErrUnexpectedEOF
-	}
-	if errors.Is(cause, errSilent) {
-		r.moves++
-	}
-	r.b.failed(r.from, cause)
-	r.src.Close() //nolint:errcheck // it is broken
-	if r.next-r.mark >= resumeProgress {
-		r.mark, r.tries = r.next, 0
-	}
-	errs := []error{fmt.Errorf("origin %s: %w", r.from.name, cause)}
-	var slow []*origin
-	try := func(o *origin, most time.Duration) (gone bool) {
-		err := r.reopen(o, most)
-		if err == nil {
-			r.b.log.Debug("body resumed", zap.String("origin", r.from.name), zap.Int64("at", r.next), zap.NamedError("cause", cause))
-			r.b.resumed.Add(1)
-			return true
-		}
-		if errors.Is(err, errSilent) {
-			slow = append(slow, o)
-		}
-		errs = append(errs, fmt.Errorf("origin %s: %w", o.name, err))
-		return false
-	}
-	for _, o := range append(r.others(), r.from) {
-		if r.tries++; r.tries > resumeTries || ctx.Err() != nil {
-			break
-		}
-		if try(o, o.answers.late(patience)) {
-			return nil
-		}
-	}
-	for _, o := range slices.Clone(slow) { // who was only slow is better than nobody
-		if ctx.Err() == nil && try(o, patience) {
-			return nil
-		}
-	}
-	return brokenOff(ctx, r, errs)
-}
-
-func brokenOff(ctx context.Context, r *resumedBody, errs []error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return fmt.Errorf("%w: at byte %d of %d: %w", io.ErrUnexpectedEOF, r.next, r.pin.total, errors.Join(errs...))
-}
-
-var errOther = errors.New("does not have the rest of the same file")
-
-// reopen asks an origin for the rest, and waits that long for its answer.
-func (r *resumedBody) reopen(o *origin, most time.Duration) error {
-	res, err := r.b.ask(o, r.b.outgoing(r.pin.request(r.req, r.next), o), wait{most: most})
-	if err != nil {
-		return err
-	}
-	if src, ok := res.Body.(*answerBody); ok && r.pin.goesOn(res, r.next) {
-		return r.attach(o, src)
-	}
-	res.Body.Close() //nolint:errcheck // nobody reads it
-	return errOther
-}
-
-// over reports whether the body was closed: that it breaks off then is nobody's
-// fault.
-func (r *resumedBody) over() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.closed
-}
-
-// Close implements io.Closer.
-func (r *resumedBody) Close() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.closed = true
-	return r.src.Close()
 }

@@ -270,7 +270,7 @@ func TestSilentOriginIsReplaced(t *testing.T) {
 	f("0123456789", leastQuiet, "-origin", "http://a", "-origin", "http://b")
 	f("0123456789", leastQuiet+leastLate, "-origin", "http://a", "-origin", "http://mute", "-origin", "http://b")
 	f("0123456789", leastQuiet+2*leastLate, "-origin", "http://a", "-origin", "http://mute1", "-origin", "http://mute2", "-origin", "http://b")
-	f("0123456789", leastQuiet+3*leastLate, "-origin", "http://a", "-origin", "http://slow")
+	f("0123456789", leastQuiet+5*leastLate, "-origin", "http://a", "-origin", "http://slow")
 	f("01234", time.Minute, "-origin", "http://a") // nobody else: it may come back
 }
 

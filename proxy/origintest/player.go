@@ -10,7 +10,6 @@ import (
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
 	"github.com/bluenviron/gortsplib/v4/pkg/description"
 	"github.com/bluenviron/gortsplib/v4/pkg/headers"
-	"github.com/pion/rtcp"
 )
 
 // stallPoll is how often a stalled player looks whether it may go on.
@@ -156,7 +155,7 @@ func (p *player) send(ctx context.Context) {
 			report = now.Add(reportEvery)
 		}
 	}
-	p.bye()
+	p.bye(time.Now(), p.end)
 	p.next, p.end = 0, clipLength
 }
 
@@ -179,10 +178,10 @@ func (p *player) report(now time.Time, position time.Duration) {
 	}
 }
 
-func (p *player) bye() {
+func (p *player) bye(now time.Time, position time.Duration) {
 	for i, m := range p.medias {
 		if m != nil {
-			p.session.WritePacketRTCP(m, &rtcp.Goodbye{Sources: []uint32{p.stream.ssrcs[i]}}) //nolint:errcheck // see above
+			p.session.WritePacketRTCP(m, p.nums[i].bye(p.stream.ssrcs[i], now, position)) //nolint:errcheck // see above
 		}
 	}
 }

@@ -109,6 +109,14 @@ func (n *numbering) report(ssrc uint32, now time.Time, position time.Duration) r
 	return &raw
 }
 
+// bye is a report that says that there is no more (RFC 3550 §6.6). Alone the last word would
+// be passed over: ffmpeg takes nothing that short for RTCP.
+func (n *numbering) bye(ssrc uint32, now time.Time, position time.Duration) rtcp.Packet {
+	raw := *n.report(ssrc, now, position).(*rtcp.RawPacket)
+	raw = wrtp.AppendBye(raw, ssrc)
+	return &raw
+}
+
 // ok is an answer that a handler can add to.
 func ok() *base.Response {
 	return &base.Response{StatusCode: base.StatusOK, Header: base.Header{}}

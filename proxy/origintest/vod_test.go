@@ -133,7 +133,7 @@ func TestStoredEnd(t *testing.T) {
 	for byes < 2 {
 		c, pkt := v.packet()
 		switch {
-		case c%2 == 1 && pkt[1] == 203:
+		case c%2 == 1 && wrtp.HasBye(pkt):
 			byes++
 		case c%2 == 1:
 			reports++
