@@ -223,43 +223,22 @@ func TestSlowIsNoFault(t *testing.T) {
 	})
 }
 
-// TestManyAtASilentOrigin: requests that hang are no sign that an origin is well.
-func TestManyAtASilentOrigin(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const n = 300
+// TestHangingIsNoSign: requests that hang are no sign that an origin is well; those that
+// are being answered are.
+func TestHangingIsNoSign(t *testing.T) {
+	for hanging, want := range map[int64]string{0: stateUp, 300: stateEjected} {
 		b := balancer(t, "-origin.check=0", "-origin", "http://a", "-origin", "http://b")
-		dir, one := ahead(t, b, 0), b.all()[0]
-		var silent atomic.Bool
-		piped(b, func(addr string, _ *http.Request) (string, time.Duration) {
-			if addr == one.addr && silent.Load() {
-				return "x", 20 * time.Minute
-			}
-			return "x", 0
-		})
-		fetched(t, b, "GET", dir+"/seg1.ts")
-		silent.Store(true)
-		b.mu.Lock()
-		b.all0()[1].sessions = n // as many are at the other one, so that all of these go to the first
-		b.mu.Unlock()
-		start := time.Now()
-		var all sync.WaitGroup
-		for range n {
-			all.Go(func() { took(t, b, "GET", dir+"/seg2.ts") })
+		o := b.all()[0]
+		b.worked(o)
+		o.sessions = 300
+		o.awaited.Store(hanging)
+		for range strikesOut {
+			b.failed(o, errSilent)
 		}
-		all.Wait()
-		if d := time.Since(start); d > leastLate+payAgain {
-			t.Errorf("the slowest took %v", d)
+		if s := status(b)[0].State; s != want {
+			t.Errorf("%d of 300 hang: %s, want %s", hanging, s, want)
 		}
-		closeIdle(b)
-	})
-}
-
-// all0 is all, the lock being held.
-func (b *Balancer) all0() (all []*origin) {
-	for _, s := range b.sites {
-		all = append(all, b.origins[s]...)
 	}
-	return all
 }
 
 // TestBrokenPlaylist: a playlist that does not come whole is asked of another, and soon.

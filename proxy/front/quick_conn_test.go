@@ -279,7 +279,7 @@ func TestQuickStallSocket(t *testing.T) {
 	e := &echo{size: 64 << 20}
 	d := open(t, ladder{}, handler(e), func(c *Config) { c.Idle = 150 * time.Millisecond })
 	c := d.client(t, d.dialHTTP)
-	for e.hits.Load() == 0 { // net/http may have seen one coming, and kept it
+	for ; e.hits.Load() == 0; wait(10*time.Millisecond, nil) { // net/http may have seen one coming, and kept it
 		c.send(req("HEAD /a"))
 		if _, err := http.ReadResponse(c.br, &http.Request{Method: http.MethodHead}); err != nil {
 			t.Fatal(err)
